@@ -1,0 +1,173 @@
+//! Chunks: records of one lane sealed together, the unit of checksum, retry and settling.
+//!
+//! Promise: a chunk covers the sequences `first..=last` of one lane, and its bytes never change once it has been
+//! offered to the gateway, so two copies of a chunk with different checksums are two different claims about the same
+//! sequences, never a re-encoding. A gap takes the place of the chunks it replaces and covers their sequences.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::BootId;
+use crate::ranges::SequenceRange;
+use crate::reading::Gap;
+use crate::record::Record;
+
+/// Most records one chunk may hold.
+pub const CHUNK_RECORDS_MAX: usize = 4096;
+
+const CHECKSUM: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
+
+/// CRC-32 (ISO-HDLC) of `bytes`, the checksum of chunk bodies and wire envelopes.
+#[must_use]
+pub fn checksum(bytes: &[u8]) -> u32 {
+    CHECKSUM.checksum(bytes)
+}
+
+/// A sealed run of records.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chunk {
+    /// The sequences it covers.
+    pub range: SequenceRange,
+    /// CRC-32 of `body`.
+    pub checksum: u32,
+    /// A [`ChunkBody`] in postcard.
+    pub body: Vec<u8>,
+}
+
+/// What a chunk holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ChunkBody {
+    /// One record per sequence of the chunk's range, in order, all recorded in one boot.
+    Records {
+        /// The boot in which they were recorded.
+        boot_id: BootId,
+        /// The records, in sequence order.
+        records: Vec<Record>,
+    },
+    /// Nothing: these sequences were lost, and why.
+    Gap(Gap),
+}
+
+/// Why a chunk cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChunkFault {
+    /// The bytes are not those that were sealed.
+    #[error("checksum {found:08x} does not match {claimed:08x}")]
+    Checksum {
+        /// What the chunk says.
+        claimed: u32,
+        /// What its bytes give.
+        found: u32,
+    },
+    /// The bytes are whole but do not read as a chunk body.
+    #[error("body does not decode: {0}")]
+    Body(String),
+    /// The body holds another number of records than its range has sequences.
+    #[error("range {range} has {} sequences but the body has {records} records", range.count())]
+    Count {
+        /// The range the chunk claims.
+        range: SequenceRange,
+        /// The records it holds.
+        records: usize,
+    },
+    /// More records than [`CHUNK_RECORDS_MAX`].
+    #[error("{0} records in one chunk, at most {CHUNK_RECORDS_MAX} are allowed")]
+    TooMany(usize),
+}
+
+impl Chunk {
+    /// Seals `records`, the first of which gets sequence `first_sequence`.
+    ///
+    /// # Errors
+    /// [`ChunkFault::TooMany`] above [`CHUNK_RECORDS_MAX`], [`ChunkFault::Count`] for no records at all.
+    pub fn seal(first_sequence: u64, boot_id: BootId, records: Vec<Record>) -> Result<Self, ChunkFault> {
+        if records.len() > CHUNK_RECORDS_MAX {
+            return Err(ChunkFault::TooMany(records.len()));
+        }
+        let Some(range) = SequenceRange::starting_at(first_sequence, records.len() as u64) else {
+            return Err(ChunkFault::Count { range: SequenceRange::single(first_sequence), records: 0 });
+        };
+        Self::from_body(range, &ChunkBody::Records { boot_id, records })
+    }
+
+    /// A gap over `range`.
+    ///
+    /// # Errors
+    /// None in practice: a gap always serialises.
+    pub fn gap(range: SequenceRange, gap: Gap) -> Result<Self, ChunkFault> {
+        Self::from_body(range, &ChunkBody::Gap(gap))
+    }
+
+    fn from_body(range: SequenceRange, body: &ChunkBody) -> Result<Self, ChunkFault> {
+        let body = postcard::to_stdvec(body).map_err(|error| ChunkFault::Body(error.to_string()))?;
+        Ok(Self { range, checksum: checksum(&body), body })
+    }
+
+    /// Checks the checksum and reads the body.
+    ///
+    /// # Errors
+    /// A [`ChunkFault`] that says what is wrong; the chunk is then to be refused, not retried.
+    pub fn open(&self) -> Result<ChunkBody, ChunkFault> {
+        let found = checksum(&self.body);
+        if found != self.checksum {
+            return Err(ChunkFault::Checksum { claimed: self.checksum, found });
+        }
+        let body: ChunkBody = postcard::from_bytes(&self.body).map_err(|error| ChunkFault::Body(error.to_string()))?;
+        if let ChunkBody::Records { records, .. } = &body {
+            if records.len() > CHUNK_RECORDS_MAX {
+                return Err(ChunkFault::TooMany(records.len()));
+            }
+            if records.len() as u64 != self.range.count() {
+                return Err(ChunkFault::Count { range: self.range, records: records.len() });
+            }
+        }
+        Ok(body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reading::{GapReason, Switch};
+    use crate::{Reading, TimeQuality, Timestamp};
+
+    fn record(on: bool) -> Record {
+        Record {
+            event_time: Timestamp::from_millis(1_000),
+            monotonic_ms: 5,
+            time_quality: TimeQuality::UNKNOWN,
+            reading: Reading::Switch(Switch { name: "ignition".to_owned(), on }),
+            seal: None,
+        }
+    }
+
+    #[test]
+    fn what_was_sealed_opens() {
+        let chunk = Chunk::seal(7, BootId([1; 16]), vec![record(true), record(false)]).expect("sealed");
+        assert_eq!((chunk.range.first(), chunk.range.last()), (7, 8));
+        let ChunkBody::Records { records, .. } = chunk.open().expect("opens") else { panic!("a gap") };
+        assert_eq!(records, [record(true), record(false)]);
+    }
+
+    #[test]
+    fn a_flipped_bit_and_a_wrong_range_are_named() {
+        let mut chunk = Chunk::seal(7, BootId([1; 16]), vec![record(true)]).expect("sealed");
+        chunk.body[3] ^= 1;
+        assert!(matches!(chunk.open(), Err(ChunkFault::Checksum { .. })));
+        chunk.body[3] ^= 1;
+        chunk.range = SequenceRange::new(7, 9).expect("range");
+        assert!(matches!(chunk.open(), Err(ChunkFault::Count { records: 1, .. })));
+    }
+
+    #[test]
+    fn an_empty_chunk_cannot_be_sealed() {
+        assert!(Chunk::seal(1, BootId([0; 16]), Vec::new()).is_err());
+    }
+
+    #[test]
+    fn a_gap_covers_what_it_replaces() {
+        let range = SequenceRange::new(10, 99).expect("range");
+        let gap = Gap { reason: GapReason::Evicted, detail: "quota".to_owned() };
+        let chunk = Chunk::gap(range, gap.clone()).expect("sealed");
+        assert_eq!(chunk.open(), Ok(ChunkBody::Gap(gap)));
+    }
+}
