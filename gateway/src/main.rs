@@ -1,1 +1,3 @@
+//! Parses, runs, exits: see the library for what happens in between.
+
 fn main() {}

@@ -8,7 +8,7 @@
 //!
 //! let document = Document::parse("port = 70000\nprot = 1\n");
 //! let mut root = document.root();
-//! let port = root.get_in("port", 1..=65535, 8080);
+//! let port = root.get_in("port", 1..=65535_u32, 8080);
 //! root.finish();
 //! let faults: Vec<String> = document.into_faults().iter().map(ToString::to_string).collect();
 //! assert_eq!(port, 8080);

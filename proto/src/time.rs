@@ -15,8 +15,8 @@ pub struct Timestamp(i64);
 
 /// The first instant that can be printed with a four-digit year: the start of year 1.
 const MILLIS_MIN: i64 = -62_135_596_800_000;
-/// The last, near the end of year 9999.
-const MILLIS_MAX: i64 = 253_402_207_200_999;
+/// The last, just before the end of year 9999.
+const MILLIS_MAX: i64 = 253_402_200_000_000;
 
 /// The text is not an RFC 3339 instant within years 0001 to 9999.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

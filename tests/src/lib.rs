@@ -1,1 +1,1 @@
-//! placeholder
+//! The whole system under test.

@@ -1,1 +1,3 @@
+//! Chores as Rust.
+
 fn main() {}

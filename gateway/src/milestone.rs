@@ -1,0 +1,56 @@
+//! Milestones: what really happened, derived from the set of facts and from nothing else.
+
+pub mod kind;
+
+pub use kind::MilestoneKind;
+
+use milepost_proto::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// A business event with a stable id and a rising revision.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Milestone {
+    /// Derived from `(fleet, trip, stop, shipment, kind, occurrence)`; never changes.
+    pub milestone_id: String,
+    /// From 1; rises with every change.
+    pub revision: u32,
+    /// How firmly it stands.
+    pub status: Status,
+    /// What happened.
+    pub kind: MilestoneKind,
+    /// The trip.
+    pub trip: String,
+    /// The stop, absent for trip-level kinds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop: Option<String>,
+    /// The shipment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shipment: Option<String>,
+    /// Which visit to the stop, from 1.
+    pub visit_no: u32,
+    /// When it happened.
+    pub event_time: Timestamp,
+    /// 0 to 1.
+    pub confidence: f64,
+    /// Ids of the records it rests on, `device/spool/lane/sequence`.
+    pub evidence: Vec<String>,
+    /// Version of the rules that derived it.
+    pub rule_version: String,
+    /// Anything a reader should know, such as "arrival implied by the proof of delivery".
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
+}
+
+/// How firmly a milestone stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// It stands on what is known now; something earlier may still arrive.
+    Provisional,
+    /// Nothing earlier can still arrive.
+    Confirmed,
+    /// It was told differently before (EPCIS `incorrect_data`).
+    Corrected,
+    /// It was told before and did not happen (EPCIS `did_not_occur`).
+    Retracted,
+}

@@ -1,0 +1,1 @@
+//! Effects owed to others, settled one by one.

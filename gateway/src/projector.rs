@@ -1,0 +1,1 @@
+//! Folds the journal into milestones.

@@ -1,0 +1,1 @@
+//! `replay`: the engine alone, offline.
