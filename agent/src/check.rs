@@ -1,0 +1,1 @@
+//! `check`: what is wrong with this configuration and with what it points at.

@@ -1,0 +1,331 @@
+//! `agent.toml`.
+//!
+//! Promise: a [`Config`] that exists has no mistake that reading the file alone can show. Every mistake is reported at
+//! once with its line; relative paths are taken from the file's own folder.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use milepost_proto::DeviceId;
+use milepost_proto::config_table::{ConfigFault, Document, Table};
+
+use crate::reporting::ReportingPolicy;
+
+/// Everything the agent is told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The device's name; must be the common name of its certificate.
+    pub device: DeviceId,
+    /// Store and forward.
+    pub spool: SpoolConfig,
+    /// Where records go.
+    pub gateway: GatewayConfig,
+    /// The local pages and the driver app's HTTP contract.
+    pub http: Option<HttpConfig>,
+    /// The driver app's MQTT contract.
+    pub mqtt: Option<MqttConfig>,
+    /// Which observations are worth keeping.
+    pub reporting: ReportingPolicy,
+    /// Where observations come from.
+    pub sources: Vec<SourceConfig>,
+}
+
+/// `[spool]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpoolConfig {
+    /// The file.
+    pub path: PathBuf,
+    /// Most bytes on disk, write-ahead log included.
+    pub quota_bytes: u64,
+    /// Longest time telemetry waits for its group's commit, milliseconds: what a power cut may cost.
+    pub group_ms: u64,
+}
+
+/// `[gateway]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewayConfig {
+    /// `https://host:port`.
+    pub url: String,
+    /// The certificate authority that signed the gateway's certificate, PEM.
+    pub ca: PathBuf,
+    /// This device's certificate, PEM.
+    pub certificate: PathBuf,
+    /// Its key, PKCS #8 PEM.
+    pub key: PathBuf,
+    /// Longest silence before a request without records asks for news, seconds.
+    pub heartbeat_s: u64,
+    /// Longest wait between attempts while the gateway cannot be reached, seconds.
+    pub retry_s_max: u64,
+}
+
+/// `[http]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpConfig {
+    /// Where to listen; loopback unless the driver app's phone must reach it.
+    pub listen: SocketAddr,
+}
+
+/// `[mqtt]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MqttConfig {
+    /// The broker in the vehicle.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// User name, if it wants one.
+    pub username: Option<String>,
+    /// File that holds the password.
+    pub password_file: Option<PathBuf>,
+}
+
+/// `[[source]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceConfig {
+    /// Unique name, shown on the status page.
+    pub name: String,
+    /// What it is.
+    pub kind: SourceKind,
+}
+
+/// What a source is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceKind {
+    /// A GNSS receiver on a serial line.
+    NmeaSerial {
+        /// The device, best under `/dev/serial/by-id`.
+        path: PathBuf,
+        /// Line speed, baud.
+        baud: u32,
+    },
+    /// A candump log, replayed once at its own pace.
+    Candump {
+        /// The log.
+        path: PathBuf,
+    },
+}
+
+impl SourceKind {
+    /// The kind's word in the configuration.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::NmeaSerial { .. } => "nmea_serial",
+            Self::Candump { .. } => "candump",
+        }
+    }
+
+    /// The device or file it reads.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::NmeaSerial { path, .. } | Self::Candump { path } => path,
+        }
+    }
+}
+
+impl Config {
+    /// Reads `text`, the content of a file in `folder`.
+    ///
+    /// # Errors
+    /// Every mistake in the file.
+    pub fn parse(text: &str, folder: &Path) -> Result<Self, Vec<ConfigFault>> {
+        let document = Document::parse(text);
+        let config = read(document.root(), folder);
+        match (config, document.into_faults()) {
+            (Some(config), faults) if faults.is_empty() => Ok(config),
+            (_, faults) => Err(faults),
+        }
+    }
+}
+
+fn read(mut root: Table<'_>, folder: &Path) -> Option<Config> {
+    let device = root.require_parsed("device");
+    let spool = root.require_table("spool").and_then(|table| spool(table, folder));
+    let gateway = root.require_table("gateway").and_then(|table| gateway(table, folder));
+    let http = root.table("http").map(http);
+    let mqtt = root.table("mqtt").map(|table| mqtt(table, folder));
+    let reporting = root.table("reporting").map(reporting).unwrap_or_default();
+    let sources = sources(&mut root, folder);
+    root.finish();
+    Some(Config {
+        device: device?,
+        spool: spool?,
+        gateway: gateway?,
+        http: match http {
+            Some(section) => Some(section?),
+            None => None,
+        },
+        mqtt: match mqtt {
+            Some(section) => Some(section?),
+            None => None,
+        },
+        reporting,
+        sources,
+    })
+}
+
+fn spool(mut table: Table<'_>, folder: &Path) -> Option<SpoolConfig> {
+    let path = table.require::<PathBuf>("path");
+    let quota_mib = table.get_in("quota_mib", 4..=65_536, 256_u64);
+    let group_ms = table.get_in("group_ms", 10..=60_000, 1_000_u64);
+    table.finish();
+    Some(SpoolConfig { path: folder.join(path?), quota_bytes: quota_mib * 1024 * 1024, group_ms })
+}
+
+fn gateway(mut table: Table<'_>, folder: &Path) -> Option<GatewayConfig> {
+    let url = table.require::<String>("url");
+    if url.as_ref().is_some_and(|url| !url.starts_with("https://")) {
+        table.fault("url", "must begin with https:// (records travel over mutual TLS only)");
+    }
+    let ca = table.require::<PathBuf>("ca");
+    let certificate = table.require::<PathBuf>("certificate");
+    let key = table.require::<PathBuf>("key");
+    let heartbeat_s = table.get_in("heartbeat_s", 1..=3_600, 30_u64);
+    let retry_s_max = table.get_in("retry_s_max", 1..=3_600, 120_u64);
+    table.finish();
+    Some(GatewayConfig {
+        url: url?.trim_end_matches('/').to_owned(),
+        ca: folder.join(ca?),
+        certificate: folder.join(certificate?),
+        key: folder.join(key?),
+        heartbeat_s,
+        retry_s_max,
+    })
+}
+
+fn http(mut table: Table<'_>) -> Option<HttpConfig> {
+    let listen = table.require_parsed("listen");
+    table.finish();
+    Some(HttpConfig { listen: listen? })
+}
+
+fn mqtt(mut table: Table<'_>, folder: &Path) -> Option<MqttConfig> {
+    let host = table.get_or("host", "127.0.0.1".to_owned());
+    let port = table.get_in("port", 1..=u16::MAX, 1883);
+    let username = table.get("username");
+    let password_file = table.get::<PathBuf>("password_file").map(|path| folder.join(path));
+    if table.get::<String>("password").is_some() {
+        table.fault("password", "must not be in this file; put it in a file of its own and name it in password_file");
+    }
+    table.finish();
+    Some(MqttConfig { host, port, username, password_file })
+}
+
+fn reporting(mut table: Table<'_>) -> ReportingPolicy {
+    let default = ReportingPolicy::default();
+    let policy = ReportingPolicy {
+        interval_s: table.get_in("interval_s", 1..=86_400, default.interval_s),
+        distance_m: table.get_in("distance_m", 1.0..=100_000.0, default.distance_m),
+        heading_deg: table.get_in("heading_deg", 1.0..=180.0, default.heading_deg),
+        signal_interval_s: table.get_in("signal_interval_s", 1..=86_400, default.signal_interval_s),
+        signal_change_percent: table.get_in("signal_change_percent", 0.0..=100.0, default.signal_change_percent),
+    };
+    table.finish();
+    policy
+}
+
+fn sources(root: &mut Table<'_>, folder: &Path) -> Vec<SourceConfig> {
+    let mut sources: Vec<SourceConfig> = Vec::new();
+    for mut table in root.tables("source") {
+        let name = table.require::<String>("name");
+        let kind = source_kind(&mut table, folder);
+        if sources.iter().any(|other| Some(&other.name) == name.as_ref()) {
+            table.fault("name", "is used by another source; give each its own");
+        }
+        if let Some(kind) = &kind
+            && let Some(other) = sources.iter().find(|other| other.kind.path() == kind.path())
+        {
+            table.fault("path", &format!("is already read by source {:?}; one device has one source", other.name));
+        }
+        table.finish();
+        sources.extend(name.zip(kind).map(|(name, kind)| SourceConfig { name, kind }));
+    }
+    sources
+}
+
+fn source_kind(table: &mut Table<'_>, folder: &Path) -> Option<SourceKind> {
+    let kind = table.require::<String>("kind");
+    let path = table.require::<PathBuf>("path").map(|path| folder.join(path));
+    match kind?.as_str() {
+        "nmea_serial" => {
+            let baud = table.get_in("baud", 300..=4_000_000, 9_600);
+            Some(SourceKind::NmeaSerial { path: path?, baud })
+        }
+        "candump" => Some(SourceKind::Candump { path: path? }),
+        other => {
+            table.fault("kind", &format!("{other:?} is not a kind of source; use nmea_serial or candump"));
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+device = "truck-7"
+
+[spool]
+path = "spool.db"
+
+[gateway]
+url = "https://gateway.example:8443/"
+ca = "ca.pem"
+certificate = "truck-7.pem"
+key = "/etc/milepost/truck-7.key"
+
+[[source]]
+name = "gnss"
+kind = "nmea_serial"
+path = "/dev/ttyUSB0"
+baud = 4800
+"#;
+
+    fn faults(text: &str) -> Vec<String> {
+        match Config::parse(text, Path::new("/etc/milepost")) {
+            Ok(_) => Vec::new(),
+            Err(faults) => faults.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    #[test]
+    fn paths_are_taken_from_the_files_folder() {
+        let config = Config::parse(GOOD, Path::new("/srv")).expect("no mistakes");
+        assert_eq!(config.spool.path, Path::new("/srv/spool.db"));
+        assert_eq!(config.gateway.key, Path::new("/etc/milepost/truck-7.key"));
+        assert_eq!(config.gateway.url, "https://gateway.example:8443");
+    }
+
+    #[test]
+    fn three_mistakes_are_reported_together_with_their_lines() {
+        let text = GOOD
+            .replace("device = \"truck-7\"", "device = \"truck 7\"")
+            .replace("https://", "http://")
+            .replace("baud = 4800", "baud = \"fast\"");
+        assert_eq!(
+            faults(&text),
+            [
+                "line 2: device is not usable: a name is made of letters, digits, '.', '_' and '-', not ' '",
+                "line 8: gateway.url must begin with https:// (records travel over mutual TLS only)",
+                "line 17: source.baud must be a whole number, not a string",
+            ]
+        );
+    }
+
+    #[test]
+    fn two_sources_cannot_claim_one_device() {
+        let text = format!("{GOOD}\n[[source]]\nname = \"b\"\nkind = \"nmea_serial\"\npath = \"/dev/ttyUSB0\"\n");
+        assert_eq!(
+            faults(&text),
+            ["line 22: source.path is already read by source \"gnss\"; one device has one source"]
+        );
+    }
+
+    #[test]
+    fn a_password_in_the_file_is_refused() {
+        let found = faults(&format!("{GOOD}\n[mqtt]\npassword = \"secret\"\n"));
+        assert!(found[0].contains("password_file"), "{found:?}");
+        assert!(!found[0].contains("secret"));
+    }
+}

@@ -1,0 +1,1 @@
+//! The driver app's way in, whichever way it comes.

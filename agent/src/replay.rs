@@ -1,0 +1,1 @@
+//! `replay`: recorded inputs at ×N speed through the real sources.

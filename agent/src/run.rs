@@ -1,0 +1,1 @@
+//! `run`: the agent as a whole.

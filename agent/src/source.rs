@@ -1,0 +1,100 @@
+//! Sources: where bytes come from and become observations.
+//!
+//! Promise: a source never stops the agent. What it cannot use it counts by kind; what it loses it reports as lost and
+//! tries to reopen. Every source is a shell (a task that moves bytes) around a pure decoder, and speaks to the rest of
+//! the agent only through its [`SourceLink`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use milepost_proto::{Reading, Timestamp};
+use tokio::sync::mpsc;
+
+use crate::clock::Clock;
+use crate::event::Event;
+
+/// One decoded fact, before anyone decided whether it is worth keeping.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Observation {
+    /// When it happened, as the source says; absent when the source has no clock, then the agent's estimate is taken.
+    pub event_time: Option<Timestamp>,
+    /// What happened.
+    pub reading: Reading,
+}
+
+/// Unusable input by kind, such as `bad_checksum`.
+pub type FaultCounts = BTreeMap<&'static str, u64>;
+
+/// What a source tells the event loop.
+#[derive(Debug)]
+pub struct SourceReport {
+    /// The source's name in the configuration.
+    pub source: Arc<str>,
+    /// What it has to say.
+    pub news: SourceNews,
+}
+
+/// What a source has to say.
+#[derive(Debug)]
+pub enum SourceNews {
+    /// It is open; nothing was heard yet.
+    Opened,
+    /// It decoded something.
+    Observed {
+        /// In the order they were decoded.
+        observations: Vec<Observation>,
+        /// The latest raw input, for the status page's raw tail; absent when nobody needs to see it.
+        raw: Option<String>,
+    },
+    /// Faults counted since the last time it said so.
+    Faults(FaultCounts),
+    /// It was lost and will be reopened.
+    Lost {
+        /// What happened, in a sentence.
+        why: String,
+    },
+    /// It came to its end (a replayed file) and will not be reopened.
+    Ended,
+}
+
+/// A source's way to the event loop. Sending waits while the loop is busy, so a fast source is slowed, never dropped.
+#[derive(Clone)]
+pub struct SourceLink {
+    name: Arc<str>,
+    events: mpsc::Sender<Event>,
+    clock: Clock,
+}
+
+/// The event loop has gone: the source should end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the agent is shutting down")]
+pub struct ShuttingDown;
+
+impl SourceLink {
+    /// A link for the source `name`.
+    #[must_use]
+    pub fn new(name: &str, events: mpsc::Sender<Event>, clock: Clock) -> Self {
+        Self { name: name.into(), events, clock }
+    }
+
+    /// The source's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The agent's clock.
+    #[must_use]
+    pub const fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Tells the event loop something.
+    ///
+    /// # Errors
+    /// [`ShuttingDown`] when nobody listens any more.
+    pub async fn tell(&self, news: SourceNews) -> Result<(), ShuttingDown> {
+        let report = SourceReport { source: Arc::clone(&self.name), news };
+        self.events.send(Event::Source(report)).await.map_err(|_| ShuttingDown)
+    }
+}

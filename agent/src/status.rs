@@ -1,0 +1,166 @@
+//! What the agent knows about itself: the one model behind the status page, `GET /status`, `status` and `/metrics`.
+//!
+//! Promise: nothing here is secret, and every number names its unit. The event loop publishes a new value about once a
+//! second; whoever shows it only formats.
+
+use std::collections::BTreeMap;
+
+use milepost_proto::{Lane, TimeQuality, Timestamp, Trip};
+use serde::{Deserialize, Serialize};
+
+/// Everything a technician may ask.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The agent's version.
+    pub version: String,
+    /// The device's name.
+    pub device: String,
+    /// When this was written, by the agent's best clock.
+    pub now: Timestamp,
+    /// How far that clock can be trusted.
+    pub time_quality: TimeQuality,
+    /// Seconds since the agent started.
+    pub uptime_s: u64,
+    /// The current boot.
+    pub boot_id: String,
+    /// Each source, in configuration order.
+    pub sources: Vec<SourceStatus>,
+    /// The last position kept.
+    pub position: Option<LastPosition>,
+    /// The spool.
+    pub spool: SpoolStatus,
+    /// The way to the gateway.
+    pub uplink: UplinkStatus,
+    /// The current trip.
+    pub trip: Option<Trip>,
+    /// Driver captures accepted and rejected since the agent started, by rejection code.
+    pub captures_accepted: u64,
+    /// Rejections by code.
+    pub captures_rejected: BTreeMap<String, u64>,
+}
+
+/// One source.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SourceStatus {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its kind in the configuration.
+    pub kind: String,
+    /// How it is.
+    pub state: SourceHealth,
+    /// What happened, when it is lost.
+    pub why: Option<String>,
+    /// Seconds since it last gave a usable reading.
+    pub last_reading_age_s: Option<u64>,
+    /// Readings decoded since the agent started.
+    pub observed: u64,
+    /// Readings kept since the agent started.
+    pub kept: u64,
+    /// Unusable input by kind since the agent started.
+    pub faults: BTreeMap<String, u64>,
+    /// The latest raw input, newest last, at most [`RAW_TAIL_MAX`] lines.
+    pub raw_tail: Vec<String>,
+}
+
+/// Most lines of raw input kept per source.
+pub const RAW_TAIL_MAX: usize = 8;
+
+/// How a source is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceHealth {
+    /// Not open yet.
+    Opening,
+    /// Open, nothing usable heard yet.
+    Silent,
+    /// Usable readings arrive.
+    Heard,
+    /// Lost; being reopened.
+    Lost,
+    /// Came to its end.
+    Ended,
+}
+
+/// Where the vehicle was last seen.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct LastPosition {
+    /// When.
+    pub time: Timestamp,
+    /// Degrees.
+    pub lat: f64,
+    /// Degrees.
+    pub lon: f64,
+    /// Satellites used.
+    pub satellites: Option<u8>,
+    /// Horizontal dilution of precision.
+    pub hdop: Option<f64>,
+}
+
+/// The spool.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SpoolStatus {
+    /// Its random id.
+    pub spool_id: String,
+    /// Each lane.
+    pub lanes: Vec<LaneStatus>,
+    /// Bytes on disk, database and write-ahead log.
+    pub disk_bytes: u64,
+    /// Most bytes it may take.
+    pub quota_bytes: u64,
+    /// Photos and signatures waiting to be handed over.
+    pub blobs_waiting: u64,
+}
+
+/// One lane of the spool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaneStatus {
+    /// Which.
+    pub lane: Lane,
+    /// Records waiting for a receipt.
+    pub waiting: u64,
+    /// Their bytes.
+    pub waiting_bytes: u64,
+    /// Event time of the oldest one waiting.
+    pub oldest: Option<Timestamp>,
+    /// The last sequence given out.
+    pub last_sequence: u64,
+}
+
+/// The way to the gateway.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UplinkStatus {
+    /// The gateway's address.
+    pub gateway: String,
+    /// What it is doing.
+    pub state: UplinkHealth,
+    /// Why it does not send, in a sentence with its mend.
+    pub why: Option<String>,
+    /// Seconds since the last receipt.
+    pub last_receipt_age_s: Option<u64>,
+    /// Seconds until the next attempt, when one is waited for.
+    pub next_attempt_s: Option<u64>,
+    /// Attempts that failed in a row.
+    pub failures: u32,
+    /// Records covered by receipts since the agent started.
+    pub settled: u64,
+    /// Records the gateway refused since the agent started.
+    pub refused: u64,
+    /// Bytes sent since the agent started, compressed.
+    pub sent_bytes: u64,
+    /// Requests made since the agent started.
+    pub requests: u64,
+}
+
+/// What the uplink is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UplinkHealth {
+    /// Nothing to send; the last request worked.
+    Idle,
+    /// A request is under way.
+    Sending,
+    /// Waiting after a failure.
+    Waiting,
+    /// Stopped until a person mends something (certificate, clock, address).
+    Stopped,
+}
