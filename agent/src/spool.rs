@@ -1,1 +1,236 @@
-//! Store and forward.
+//! Store and forward: what was recorded is safe here until the gateway's receipt covers it.
+//!
+//! ```text
+//!  append, capture, blob part ─► one writer thread ─► SQLite, WAL, full sync ─► answer
+//!  offer ◄── committed chunks only        settle ──► covered chunks go, refused ones become gaps
+//! ```
+//!
+//! Promise: an answer is given only after the commit that holds what it speaks of; a chunk leaves only after a receipt
+//! whose range covers it; sequences are contiguous per lane and survive an emptied spool; a file that cannot be used is
+//! set aside and replaced, so the agent always starts. Whatever waits for the writer while it commits shares the next
+//! commit.
+
+mod append;
+mod blobs;
+mod captures;
+mod down_link;
+mod file;
+pub mod group;
+mod lanes;
+mod offer;
+mod quota;
+mod settle;
+mod writer;
+
+use std::path::Path;
+
+use milepost_proto::driver_app::Rejection;
+use milepost_proto::uplink::{BlobOffer, BlobState};
+use milepost_proto::{BootId, DownLinkItem, Lane, Receipt, Record, Sha256, SpoolId, Timestamp};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::event::{Accepted, BlobPart, BlobProgress};
+use crate::status::LaneStatus;
+
+pub use captures::CaptureKey;
+pub use offer::{OfferLimits, OfferedBatches};
+pub use settle::Settled;
+
+/// Most commands waiting for the writer; whoever sends more waits.
+const COMMANDS_MAX: usize = 64;
+
+/// Signs an evidence digest with the device key; ASN.1 DER ECDSA.
+pub type Signer = Box<dyn Fn(&[u8]) -> Result<Vec<u8>, String> + Send>;
+
+/// Why the spool could not do something; what was asked did not happen, not even partly.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SpoolError {
+    /// The disk or the quota is full.
+    #[error("the spool is full: {0}")]
+    Full(String),
+    /// The file could not be read or written.
+    #[error("the spool file failed: {0}")]
+    File(String),
+    /// The device key would not sign.
+    #[error("evidence could not be signed: {0}")]
+    Signature(String),
+    /// The writer has ended, or could not even begin a transaction.
+    #[error("the spool does not answer")]
+    Closed,
+}
+
+impl From<rusqlite::Error> for SpoolError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => Self::Full("no space is left on the disk".to_owned()),
+            _ => Self::File(error.to_string()),
+        }
+    }
+}
+
+/// How a spool is opened.
+pub struct SpoolOptions<'a> {
+    /// The file.
+    pub path: &'a Path,
+    /// Most bytes it may use.
+    pub quota_bytes: u64,
+    /// This boot; names a file that had to be set aside.
+    pub boot_id: BootId,
+    /// The id the file gets if it must be created.
+    pub fresh_spool_id: SpoolId,
+    /// Signs evidence.
+    pub signer: Signer,
+}
+
+/// What was found on opening.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opened {
+    /// The file's id.
+    pub spool_id: SpoolId,
+    /// Why an older file was set aside, if one was.
+    pub quarantined: Option<String>,
+}
+
+/// A handle to the writer; clones share it.
+#[derive(Clone)]
+pub struct Spool {
+    commands: mpsc::Sender<Command>,
+}
+
+type Reply<T> = oneshot::Sender<Result<T, SpoolError>>;
+
+/// What the writer can be asked. Each command succeeds or fails as a whole.
+enum Command {
+    Append { lane: Lane, boot_id: BootId, records: Vec<Record>, reply: Reply<()> },
+    Capture { key: CaptureKey, boot_id: BootId, record: Box<Record>, reply: Reply<Result<Accepted, Rejection>> },
+    BlobPart { part: BlobPart, reply: Reply<Result<BlobProgress, Rejection>> },
+    Offer { limits: OfferLimits, reply: Reply<OfferedBatches> },
+    BlobBytes { sha256: Sha256, start: u64, length_max: usize, reply: Reply<Vec<u8>> },
+    Settle { receipts: Vec<Receipt>, blobs: Vec<BlobState>, reply: Reply<Settled> },
+    KeepDownLink { item: DownLinkItem, reply: Reply<()> },
+    Measure { reply: Reply<Measure> },
+}
+
+/// How full the spool is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Measure {
+    /// Each lane.
+    pub lanes: Vec<LaneStatus>,
+    /// Bytes used in the database and its write-ahead log.
+    pub disk_bytes: u64,
+    /// Whole blobs the gateway does not hold yet, oldest first, at most as many as one request may offer.
+    pub blobs: Vec<BlobOffer>,
+}
+
+impl Spool {
+    /// Opens the file, setting it aside and creating a new one if it cannot be used, and starts the writer.
+    ///
+    /// # Errors
+    /// [`SpoolError::File`] when not even a new file can be created there.
+    pub fn open(options: SpoolOptions<'_>) -> Result<(Self, Opened, Vec<DownLinkItem>), SpoolError> {
+        let (connection, opened) = file::open(options.path, options.boot_id, options.fresh_spool_id)?;
+        let down_link = down_link::held(&connection)?;
+        let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
+        let ledger = writer::Ledger {
+            connection,
+            spool_id: opened.spool_id,
+            quota_bytes: options.quota_bytes,
+            signer: options.signer,
+            unrecorded: 0,
+        };
+        std::thread::Builder::new()
+            .name("spool".to_owned())
+            .spawn(move || ledger.run(inbox))
+            .map_err(|error| SpoolError::File(error.to_string()))?;
+        Ok((Self { commands }, opened, down_link))
+    }
+
+    /// Commits records of the event or telemetry lane.
+    ///
+    /// # Errors
+    /// When they could not be kept; their number then appears as a gap as soon as the spool can write again.
+    pub async fn append(&self, lane: Lane, boot_id: BootId, records: Vec<Record>) -> Result<(), SpoolError> {
+        self.ask(|reply| Command::Append { lane, boot_id, records, reply }).await
+    }
+
+    /// Commits one capture of the driver app as evidence, or finds that it already was.
+    ///
+    /// # Errors
+    /// [`SpoolError`] when it could not be kept; a [`Rejection`] when its reference was used for something else.
+    pub async fn capture(
+        &self,
+        key: CaptureKey,
+        boot_id: BootId,
+        record: Record,
+    ) -> Result<Result<Accepted, Rejection>, SpoolError> {
+        let record = Box::new(record);
+        self.ask(|reply| Command::Capture { key, boot_id, record, reply }).await
+    }
+
+    /// Commits part of a blob.
+    ///
+    /// # Errors
+    /// [`SpoolError`] when it could not be kept; a [`Rejection`] when it does not fit its hash or the bounds.
+    pub async fn blob_part(&self, part: BlobPart) -> Result<Result<BlobProgress, Rejection>, SpoolError> {
+        self.ask(|reply| Command::BlobPart { part, reply }).await
+    }
+
+    /// Committed chunks to hand over now, most urgent first.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn offer(&self, limits: OfferLimits) -> Result<OfferedBatches, SpoolError> {
+        self.ask(|reply| Command::Offer { limits, reply }).await
+    }
+
+    /// Bytes of a whole blob from `start`, at most `length_max`.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn blob_bytes(&self, sha256: Sha256, start: u64, length_max: usize) -> Result<Vec<u8>, SpoolError> {
+        self.ask(|reply| Command::BlobBytes { sha256, start, length_max, reply }).await
+    }
+
+    /// Lets go of what the gateway holds durably, and turns what it refused into gaps.
+    ///
+    /// # Errors
+    /// When the file cannot be written; everything is then offered again.
+    pub async fn settle(&self, receipts: Vec<Receipt>, blobs: Vec<BlobState>) -> Result<Settled, SpoolError> {
+        self.ask(|reply| Command::Settle { receipts, blobs, reply }).await
+    }
+
+    /// Keeps what the gateway sent down.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub async fn keep_down_link(&self, item: DownLinkItem) -> Result<(), SpoolError> {
+        self.ask(|reply| Command::KeepDownLink { item, reply }).await
+    }
+
+    /// How full the spool is.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn measure(&self) -> Result<Measure, SpoolError> {
+        self.ask(|reply| Command::Measure { reply }).await
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, SpoolError> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.map_err(|_| SpoolError::Closed)?;
+        answer.await.map_err(|_| SpoolError::Closed)?
+    }
+}
+
+/// The oldest event time of some records.
+fn oldest_event_time(records: &[Record]) -> Timestamp {
+    records.iter().map(lower_bound).min().unwrap_or(Timestamp::MAX)
+}
+
+/// The earliest moment a record's event can really have happened.
+fn lower_bound(record: &Record) -> Timestamp {
+    record.event_time.plus_millis(-i64::from(record.time_quality.error_ms))
+}
+
+#[cfg(test)]
+mod tests;

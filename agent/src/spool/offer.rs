@@ -1,0 +1,139 @@
+//! What to hand over next: evidence before events before telemetry, and in telemetry the present before the past.
+
+use milepost_proto::uplink::{BATCHES_MAX, CHUNKS_MAX};
+use milepost_proto::{Batch, Chunk, Lane, SequenceRange, Timestamp};
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::{SpoolError, lanes};
+
+/// How much to offer, and where telemetry's present begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OfferLimits {
+    /// Most bytes of chunk bodies.
+    pub bytes_max: usize,
+    /// Telemetry from this sequence on is the present; everything before it is backlog. `u64::MAX` makes the newest
+    /// chunk the present.
+    pub live_from: u64,
+}
+
+/// Committed chunks, most urgent first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OfferedBatches {
+    /// The batches.
+    pub batches: Vec<Batch>,
+    /// Where the present of the telemetry lane begins after this offer.
+    pub live_from: u64,
+    /// The earliest event that waits outside these batches; absent when nothing else waits.
+    pub oldest_left: Option<Timestamp>,
+    /// Whether more waits than is offered here.
+    pub more: bool,
+}
+
+/// Collects an offer.
+pub(super) fn offer(connection: &Connection, limits: OfferLimits) -> Result<OfferedBatches, SpoolError> {
+    let live_from = match limits.live_from {
+        u64::MAX => newest_chunk(connection, Lane::Telemetry)?.unwrap_or(1),
+        given => given,
+    };
+    let mut offer = Offer { connection, bytes_left: limits.bytes_max, batches: Vec::new() };
+    offer.run(Lane::Evidence, 1, u64::MAX, false)?;
+    offer.run(Lane::Event, 1, u64::MAX, false)?;
+    let bytes_left = offer.bytes_left;
+    // The present may not use everything, or a backlog would never drain behind a busy vehicle.
+    offer.bytes_left = bytes_left.div_ceil(2);
+    offer.run(Lane::Telemetry, live_from, u64::MAX, false)?;
+    offer.bytes_left += bytes_left / 2;
+    offer.run(Lane::Telemetry, 1, live_from, true)?;
+    let batches = offer.batches;
+    let oldest_left = oldest_outside(connection, &batches)?;
+    Ok(OfferedBatches { more: waits_outside(connection, &batches)?, batches, live_from, oldest_left })
+}
+
+struct Offer<'c> {
+    connection: &'c Connection,
+    bytes_left: usize,
+    batches: Vec<Batch>,
+}
+
+impl Offer<'_> {
+    /// Adds contiguous runs of `lane` from `first` up to but without `end` until the bytes are used up.
+    fn run(&mut self, lane: Lane, first: u64, end: u64, history: bool) -> Result<(), SpoolError> {
+        let to = if end == u64::MAX { lanes::chunk_ids(lane).1 } else { lanes::chunk_id(lane, end) };
+        let mut statement = self.connection.prepare_cached(
+            "SELECT id, last_sequence, checksum, body FROM chunk WHERE id >= ?1 AND id < ?2 ORDER BY id",
+        )?;
+        let mut rows = statement.query(params![lanes::chunk_id(lane, first), to])?;
+        while let Some(row) = rows.next()? {
+            let range = range(row.get(0)?, row.get(1)?)?;
+            let chunk = Chunk { range, checksum: row.get(2)?, body: row.get(3)? };
+            let fits = chunk.body.len() <= self.bytes_left;
+            // A first chunk larger than all the room there is goes alone: waiting would not make it smaller.
+            if !(fits || self.batches.is_empty()) || !self.push(lane, history, chunk) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a chunk to the last batch if it continues it, to a new one otherwise; says whether there was room.
+    fn push(&mut self, lane: Lane, history: bool, chunk: Chunk) -> bool {
+        let bytes = chunk.body.len();
+        let continues = self.batches.last().is_some_and(|batch| {
+            let next = batch.chunks.last().map(|last| last.range.last() + 1);
+            batch.lane == lane
+                && batch.history == history
+                && batch.chunks.len() < CHUNKS_MAX
+                && next == Some(chunk.range.first())
+        });
+        let room = self.batches.len() < BATCHES_MAX;
+        match self.batches.last_mut() {
+            Some(batch) if continues => batch.chunks.push(chunk),
+            _ if room => self.batches.push(Batch { lane, history, chunks: vec![chunk] }),
+            _ => return false,
+        }
+        self.bytes_left = self.bytes_left.saturating_sub(bytes);
+        true
+    }
+}
+
+fn range(chunk_id: u64, last_sequence: u64) -> Result<SequenceRange, SpoolError> {
+    SequenceRange::new(lanes::first_sequence(chunk_id), last_sequence)
+        .map_err(|error| SpoolError::File(error.to_string()))
+}
+
+fn newest_chunk(connection: &Connection, lane: Lane) -> Result<Option<u64>, SpoolError> {
+    let (from, to) = lanes::chunk_ids(lane);
+    let id = connection
+        .prepare_cached("SELECT id FROM chunk WHERE id >= ?1 AND id < ?2 ORDER BY id DESC LIMIT 1")?
+        .query_row([from, to], |row| row.get::<_, u64>(0))
+        .optional()?;
+    Ok(id.map(lanes::first_sequence))
+}
+
+/// The earliest event of chunks outside `batches`: found by walking the index past those that are inside.
+fn oldest_outside(connection: &Connection, batches: &[Batch]) -> Result<Option<Timestamp>, SpoolError> {
+    let mut statement = connection.prepare_cached("SELECT id, oldest_event_ms FROM chunk ORDER BY oldest_event_ms")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        if !is_inside(batches, row.get(0)?) {
+            return Ok(Some(Timestamp::from_millis(row.get(1)?)));
+        }
+    }
+    Ok(None)
+}
+
+fn is_inside(batches: &[Batch], chunk_id: u64) -> bool {
+    batches.iter().any(|batch| {
+        let bounds = batch.chunks.first().zip(batch.chunks.last());
+        bounds.is_some_and(|(first, last)| {
+            let first = lanes::chunk_id(batch.lane, first.range.first());
+            (first..=lanes::chunk_id(batch.lane, last.range.first())).contains(&chunk_id)
+        })
+    })
+}
+
+fn waits_outside(connection: &Connection, batches: &[Batch]) -> Result<bool, SpoolError> {
+    let waiting: u64 = lanes::all(connection)?.iter().map(|lane| lane.waiting).sum();
+    let offered: u64 = batches.iter().flat_map(|batch| &batch.chunks).map(|chunk| chunk.range.count()).sum();
+    Ok(waiting > offered)
+}

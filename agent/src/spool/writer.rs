@@ -1,0 +1,177 @@
+//! The one thread that writes: takes what waits, commits it together, then answers.
+
+use milepost_proto::{Lane, SpoolId};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use tokio::sync::mpsc;
+
+use super::{
+    Command, Measure, Reply, Signer, SpoolError, append, blobs, captures, down_link, lanes, offer, quota, settle,
+};
+
+/// Most commands that share one commit.
+const GROUP_MAX: usize = 32;
+
+/// The file and what is needed to write to it.
+pub(super) struct Ledger {
+    pub(super) connection: Connection,
+    pub(super) spool_id: SpoolId,
+    pub(super) quota_bytes: u64,
+    pub(super) signer: Signer,
+    /// Telemetry that the disk would not take; becomes a gap with the next append that works.
+    pub(super) unrecorded: u64,
+}
+
+/// Gives an answer once the commit it depends on has succeeded or failed.
+type Answer = Box<dyn FnOnce(Option<&SpoolError>) + Send>;
+
+impl Ledger {
+    /// Works until every handle is gone.
+    pub(super) fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
+        let mut group = Vec::with_capacity(GROUP_MAX);
+        while inbox.blocking_recv_many(&mut group, GROUP_MAX) > 0 {
+            self.commit(group.drain(..));
+        }
+    }
+
+    /// Carries out a group of commands in one transaction and answers all of them after it.
+    fn commit(&mut self, group: impl Iterator<Item = Command>) {
+        let group: Vec<Command> = group.collect();
+        let unrecorded_before = self.unrecorded;
+        let in_group: u64 = group.iter().map(Command::telemetry_records).sum();
+        let mut answers: Vec<Answer> = Vec::with_capacity(group.len());
+        let outcome = self.carry_out(group, &mut answers);
+        if outcome.is_err() {
+            self.unrecorded = unrecorded_before + in_group;
+        }
+        for answer in answers {
+            answer(outcome.as_ref().err());
+        }
+    }
+
+    fn carry_out(&mut self, group: Vec<Command>, answers: &mut Vec<Answer>) -> Result<(), SpoolError> {
+        let mut transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut step = Step {
+            transaction: &mut transaction,
+            spool_id: self.spool_id,
+            quota_bytes: self.quota_bytes,
+            signer: &self.signer,
+            unrecorded: &mut self.unrecorded,
+        };
+        answers.extend(group.into_iter().map(|command| step.carry_out(command)));
+        Ok(transaction.commit()?)
+    }
+}
+
+impl Command {
+    /// Telemetry records that are lost if this command's commit fails.
+    fn telemetry_records(&self) -> u64 {
+        match self {
+            Self::Append { lane: Lane::Telemetry, records, .. } => records.len() as u64,
+            _ => 0,
+        }
+    }
+}
+
+/// One transaction under way.
+struct Step<'s, 'c> {
+    transaction: &'s mut Transaction<'c>,
+    spool_id: SpoolId,
+    quota_bytes: u64,
+    signer: &'s Signer,
+    unrecorded: &'s mut u64,
+}
+
+impl Step<'_, '_> {
+    fn carry_out(&mut self, command: Command) -> Answer {
+        let spool_id = self.spool_id;
+        match command {
+            Command::Append { lane, boot_id, records, reply } => {
+                let count = if lane == Lane::Telemetry { records.len() as u64 } else { 0 };
+                let result = self.append(lane, |connection| append::append(connection, lane, boot_id, records));
+                if result.is_err() {
+                    *self.unrecorded += count;
+                }
+                answer(reply, result)
+            }
+            Command::Capture { key, boot_id, record, reply } => {
+                let signer = self.signer;
+                let result = self.append(Lane::Evidence, |connection| {
+                    captures::capture(connection, spool_id, &key, boot_id, *record, signer)
+                });
+                answer(reply, result)
+            }
+            Command::BlobPart { part, reply } => {
+                let result = self.append(Lane::Evidence, |connection| blobs::keep_part(connection, &part));
+                answer(reply, result)
+            }
+            Command::Offer { limits, reply } => {
+                answer(reply, self.whole(|connection| offer::offer(connection, limits)))
+            }
+            Command::BlobBytes { sha256, start, length_max, reply } => {
+                answer(reply, self.whole(|connection| blobs::bytes(connection, sha256, start, length_max)))
+            }
+            Command::Settle { receipts, blobs, reply } => {
+                let result = self.whole(|connection| {
+                    blobs::settle(connection, &blobs)?;
+                    let mut sum = settle::Settled::default();
+                    for receipt in &receipts {
+                        let settled = settle::settle(connection, spool_id, receipt)?;
+                        sum.settled += settled.settled;
+                        sum.refused += settled.refused;
+                    }
+                    Ok(sum)
+                });
+                answer(reply, result)
+            }
+            Command::KeepDownLink { item, reply } => {
+                answer(reply, self.whole(|connection| down_link::keep(connection, &item)))
+            }
+            Command::Measure { reply } => answer(reply, self.whole(measure)),
+        }
+    }
+
+    /// Makes room, then writes; what could not be written before appears as a gap first.
+    fn append<T>(
+        &mut self,
+        lane: Lane,
+        write: impl FnOnce(&Connection) -> Result<T, SpoolError>,
+    ) -> Result<T, SpoolError> {
+        let quota_bytes = self.quota_bytes;
+        let unrecorded = if lane == Lane::Telemetry { std::mem::take(self.unrecorded) } else { 0 };
+        let result = self.whole(|connection| {
+            quota::make_room(connection, quota_bytes)?;
+            if unrecorded > 0 {
+                append::append_gap(connection, Lane::Telemetry, unrecorded, append::unrecorded())?;
+            }
+            write(connection)
+        });
+        if result.is_err() {
+            *self.unrecorded += unrecorded;
+        }
+        result
+    }
+
+    /// Does all of `work` or none of it, whatever the rest of the group does.
+    fn whole<T>(&mut self, work: impl FnOnce(&Connection) -> Result<T, SpoolError>) -> Result<T, SpoolError> {
+        let savepoint = self.transaction.savepoint()?;
+        let result = work(&savepoint)?;
+        savepoint.commit()?;
+        Ok(result)
+    }
+}
+
+fn answer<T: Send + 'static>(reply: Reply<T>, result: Result<T, SpoolError>) -> Answer {
+    Box::new(move |commit_error| {
+        let result = commit_error.map_or(result, |error| Err(error.clone()));
+        // Whoever asked may have gone; what was committed stays.
+        drop(reply.send(result));
+    })
+}
+
+fn measure(connection: &Connection) -> Result<Measure, SpoolError> {
+    Ok(Measure {
+        lanes: lanes::all(connection)?,
+        disk_bytes: quota::used_bytes(connection)?,
+        blobs: blobs::waiting(connection)?,
+    })
+}
