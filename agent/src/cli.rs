@@ -1,1 +1,207 @@
 //! The command line.
+//!
+//! Promise: exit status 0 when it worked, 1 when it failed, 2 when the command or its configuration has mistakes, all of
+//! which are listed with their lines.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::{check, decode, replay, run, status};
+
+/// Records what happens to a vehicle and hands it to the gateway without loss.
+#[derive(Parser)]
+#[command(name = "milepost-agent", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the agent.
+    Run(ConfigFile),
+    /// Check the configuration and everything it names, and say what would happen.
+    Check(ConfigFile),
+    /// Run the agent with recorded inputs, faster than they were recorded.
+    Replay {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// How many times faster.
+        #[arg(long, default_value_t = 1.0)]
+        speed: f64,
+        /// NMEA recording to feed through a pseudo terminal in place of the nmea_serial source's device.
+        #[arg(long)]
+        nmea: PathBuf,
+    },
+    /// Say how a running agent is.
+    Status {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Decode recorded bytes to JSON lines.
+    Decode {
+        #[command(subcommand)]
+        input: DecodeInput,
+    },
+}
+
+#[derive(clap::Args)]
+struct ConfigFile {
+    /// The configuration file.
+    #[arg(long)]
+    config: PathBuf,
+}
+
+#[derive(Subcommand)]
+enum DecodeInput {
+    /// NMEA 0183: one line per fix epoch.
+    Nmea {
+        /// The recording; standard input when absent.
+        file: Option<PathBuf>,
+    },
+    /// A candump log: one line per decoded message.
+    Can {
+        /// The log; standard input when absent.
+        file: Option<PathBuf>,
+    },
+}
+
+/// Does what the command line asks.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match arguments.command {
+        Command::Run(file) => with_config(&file, |config| run_until_signal(config, Clock::system(), None)),
+        Command::Check(file) => return check_config(&file),
+        Command::Replay { config, speed, nmea } => {
+            with_config(&config, |config| replay_until_signal(config, &nmea, speed))
+        }
+        Command::Status { config, json } => with_config(&config, |config| print_status(&config, json)),
+        Command::Decode { input } => decode_input(input),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("milepost-agent: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Reads the file, or lists its mistakes.
+fn read_config(file: &ConfigFile) -> anyhow::Result<Result<Config, ExitCode>> {
+    let path = &file.config;
+    let text = std::fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()))?;
+    Ok(Config::parse(&text, path.parent().unwrap_or(Path::new("."))).map_err(|faults| {
+        faults.iter().for_each(|fault| eprintln!("{}: {fault}", path.display()));
+        ExitCode::from(2)
+    }))
+}
+
+fn with_config(
+    file: &ConfigFile,
+    work: impl FnOnce(Config) -> anyhow::Result<()>,
+) -> anyhow::Result<ExitCode> {
+    match read_config(file)? {
+        Ok(config) => work(config).map(|()| ExitCode::SUCCESS),
+        Err(code) => Ok(code),
+    }
+}
+
+fn check_config(file: &ConfigFile) -> ExitCode {
+    let config = match read_config(file) {
+        Ok(Ok(config)) => config,
+        Ok(Err(code)) => return code,
+        Err(error) => {
+            eprintln!("milepost-agent: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let findings = check::check(&config);
+    findings.iter().for_each(|finding| println!("{finding}"));
+    if findings.iter().all(check::Finding::is_good) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("failed to start the runtime")
+}
+
+/// Runs until SIGTERM or SIGINT; `feed` is stopped with the agent.
+fn run_until_signal(config: Config, clock: Clock, shutdown: Option<CancellationToken>) -> anyhow::Result<()> {
+    start_logging();
+    let shutdown = shutdown.unwrap_or_default();
+    runtime()?.block_on(async {
+        tokio::spawn(cancel_on_signal(shutdown.clone()));
+        run::run(config, clock, shutdown).await
+    })
+}
+
+fn replay_until_signal(config: Config, nmea: &Path, speed: f64) -> anyhow::Result<()> {
+    start_logging();
+    let shutdown = CancellationToken::new();
+    runtime()?.block_on(async {
+        tokio::spawn(cancel_on_signal(shutdown.clone()));
+        let (config, clock) = replay::prepare(config, nmea, speed, shutdown.clone())?;
+        run::run(config, clock, shutdown).await
+    })
+}
+
+async fn cancel_on_signal(shutdown: CancellationToken) {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    shutdown.cancel();
+}
+
+fn start_logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("MILEPOST_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+}
+
+fn print_status(config: &Config, json: bool) -> anyhow::Result<()> {
+    let listen = config.http.as_ref().context("the configuration has no [http] section, so nobody can be asked")?;
+    let status = runtime()?.block_on(status::fetch(listen.listen))?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&status)?);
+    } else {
+        print!("{}", status::render_terminal(&status));
+    }
+    Ok(())
+}
+
+fn decode_input(input: DecodeInput) -> anyhow::Result<ExitCode> {
+    let (DecodeInput::Nmea { file } | DecodeInput::Can { file }) = &input;
+    let reader: Box<dyn BufRead> = match file {
+        Some(path) => {
+            let file = File::open(path).with_context(|| format!("failed to open {}", path.display()))?;
+            Box::new(BufReader::new(file))
+        }
+        None => Box::new(io::stdin().lock()),
+    };
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut faults = io::stderr().lock();
+    match input {
+        DecodeInput::Nmea { .. } => decode::nmea(reader, &mut out, &mut faults)?,
+        DecodeInput::Can { .. } => decode::can(reader, &mut out, &mut faults)?,
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}

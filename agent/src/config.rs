@@ -52,6 +52,8 @@ pub struct GatewayConfig {
     pub certificate: PathBuf,
     /// Its key, PKCS #8 PEM.
     pub key: PathBuf,
+    /// Telemetry alone is gathered this long before it is sent, milliseconds.
+    pub gather_ms: u64,
     /// Longest silence before a request without records asks for news, seconds.
     pub heartbeat_s: u64,
     /// Longest wait between attempts while the gateway cannot be reached, seconds.
@@ -180,6 +182,7 @@ fn gateway(mut table: Table<'_>, folder: &Path) -> Option<GatewayConfig> {
     let ca = table.require::<PathBuf>("ca");
     let certificate = table.require::<PathBuf>("certificate");
     let key = table.require::<PathBuf>("key");
+    let gather_ms = table.get_in("gather_ms", 0..=3_600_000, 5_000_u64);
     let heartbeat_s = table.get_in("heartbeat_s", 1..=3_600, 30_u64);
     let retry_s_max = table.get_in("retry_s_max", 1..=3_600, 120_u64);
     table.finish();
@@ -188,6 +191,7 @@ fn gateway(mut table: Table<'_>, folder: &Path) -> Option<GatewayConfig> {
         ca: folder.join(ca?),
         certificate: folder.join(certificate?),
         key: folder.join(key?),
+        gather_ms,
         heartbeat_s,
         retry_s_max,
     })

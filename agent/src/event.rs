@@ -1,6 +1,7 @@
 //! Everything that can happen to the agent, as one enum.
 
 use milepost_proto::driver_app::{DriverAction, DriverException, Pod, Rejection};
+use milepost_proto::uplink::BlobState;
 use milepost_proto::{Sha256, UplinkAnswer};
 use tokio::sync::{mpsc, oneshot};
 
@@ -30,7 +31,16 @@ pub enum Event {
         reply: oneshot::Sender<Result<BlobProgress, Rejection>>,
     },
     /// A request to the gateway ended.
-    Uplinked(Result<UplinkAnswer, SendFailure>),
+    Uplinked(Result<Uplinked, SendFailure>),
+}
+
+/// What the gateway answered.
+#[derive(Debug)]
+pub enum Uplinked {
+    /// Receipts and news, to a request.
+    Answer(UplinkAnswer),
+    /// How much it holds, to part of a blob.
+    Part(BlobState),
 }
 
 /// What a driver captured, checked against its own bounds but not yet against the trip.

@@ -1,1 +1,283 @@
 //! One loop, one event enum: the place where sources, spool and uplink meet.
+//!
+//! Promise: everything the agent decides is decided here, one event after the other, so no two decisions race. The loop
+//! waits for nothing but its own spool; bytes to and from devices and the gateway are moved by tasks that report back as
+//! events. A driver is answered only after the commit that holds what they captured.
+
+mod recording;
+mod source_board;
+mod trip;
+mod uplinking;
+
+use std::time::Duration;
+
+use milepost_proto::reading::Health;
+use milepost_proto::{BootId, DownLinkItem, Lane, Reading, Trip};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::event::{Event, Uplinked};
+use crate::spool::{Measure, Opened, Spool};
+use crate::status::{SpoolStatus, Status, UplinkStatus};
+use crate::uplink::client::GatewayClient;
+use crate::uplink::{Uplink, UplinkPolicy};
+use recording::Recorder;
+use source_board::SourceBoard;
+use trip::TripKeeper;
+use uplinking::Traffic;
+
+/// How often the status is published and the watchdog told that the loop lives.
+const STATUS_EVERY: Duration = Duration::from_secs(1);
+
+/// What the loop is made of; everything that touches the world comes from outside.
+pub struct Parts {
+    /// The configuration.
+    pub config: Config,
+    /// The clocks.
+    pub clock: Clock,
+    /// This boot.
+    pub boot_id: BootId,
+    /// The open spool.
+    pub spool: Spool,
+    /// What was found on opening it.
+    pub opened: Opened,
+    /// What the gateway sent down before.
+    pub down_link: Vec<DownLinkItem>,
+    /// The way to the gateway.
+    pub client: GatewayClient,
+    /// Where events come from, and how tasks send theirs.
+    pub events: (mpsc::Sender<Event>, mpsc::Receiver<Event>),
+    /// Where the status goes.
+    pub status: watch::Sender<Status>,
+    /// Where the current trip goes.
+    pub trip: watch::Sender<Option<Trip>>,
+    /// Uniform in 0..1, for jitter.
+    pub chance: fn() -> f64,
+    /// Tells the service manager that the loop lives.
+    pub alive: fn(),
+}
+
+/// The agent at work.
+struct EventLoop {
+    config: Config,
+    clock: Clock,
+    spool: Spool,
+    spool_id: String,
+    boot_id: BootId,
+    started_ms: u64,
+    recorder: Recorder,
+    sources: SourceBoard,
+    trip: TripKeeper,
+    uplink: Uplink,
+    traffic: Traffic,
+    measure: Measure,
+    status: watch::Sender<Status>,
+    chance: fn() -> f64,
+    alive: fn(),
+}
+
+/// A status from before the loop began.
+#[must_use]
+pub fn first_status(config: &Config, clock: &Clock, boot_id: BootId) -> Status {
+    let (now, time_quality) = clock.wall();
+    Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        device: config.device.to_string(),
+        now,
+        time_quality,
+        uptime_s: 0,
+        boot_id: boot_id.to_string(),
+        sources: SourceBoard::new(config).status(0),
+        position: None,
+        spool: SpoolStatus {
+            spool_id: String::new(),
+            lanes: Vec::new(),
+            disk_bytes: 0,
+            quota_bytes: config.spool.quota_bytes,
+            blobs_waiting: 0,
+        },
+        uplink: UplinkStatus {
+            gateway: config.gateway.url.clone(),
+            state: crate::status::UplinkHealth::Idle,
+            why: None,
+            last_receipt_age_s: None,
+            next_attempt_s: None,
+            failures: 0,
+            settled: 0,
+            refused: 0,
+            sent_bytes: 0,
+            requests: 0,
+        },
+        trip: None,
+        captures_accepted: 0,
+        captures_rejected: std::collections::BTreeMap::new(),
+    }
+}
+
+/// Works until `shutdown`, then commits what is still in memory.
+pub async fn run(parts: Parts, shutdown: CancellationToken) {
+    let (own_events, mut events) = parts.events;
+    let spool_id = parts.opened.spool_id;
+    let uplink = Uplink::new(UplinkPolicy {
+        gather_ms: parts.config.gateway.gather_ms,
+        heartbeat_ms: parts.config.gateway.heartbeat_s * 1_000,
+        retry_ms_max: parts.config.gateway.retry_s_max * 1_000,
+    });
+    let mut agent = EventLoop {
+        started_ms: parts.clock.monotonic_ms(),
+        recorder: Recorder::new(
+            parts.spool.clone(),
+            parts.clock.clone(),
+            parts.boot_id,
+            parts.config.reporting,
+            parts.config.spool.group_ms,
+        ),
+        sources: SourceBoard::new(&parts.config),
+        trip: TripKeeper::new(parts.trip, parts.down_link),
+        traffic: Traffic::new(parts.client, own_events, spool_id, parts.boot_id),
+        config: parts.config,
+        clock: parts.clock,
+        spool: parts.spool,
+        spool_id: spool_id.to_string(),
+        boot_id: parts.boot_id,
+        uplink,
+        measure: Measure::default(),
+        status: parts.status,
+        chance: parts.chance,
+        alive: parts.alive,
+    };
+    agent.handle_start(parts.opened.quarantined).await;
+    let mut tick = tokio::time::interval(STATUS_EVERY);
+    loop {
+        agent.act().await;
+        let pause = agent.pause();
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            Some(event) = events.recv() => agent.handle(event).await,
+            _ = tick.tick() => agent.handle_tick().await,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+    agent.recorder.commit().await;
+    info!("committed what was in memory; shutting down");
+}
+
+impl EventLoop {
+    async fn handle_start(&mut self, quarantined: Option<String>) {
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        self.recorder.record(Reading::Health(Health::Started { version }));
+        if let Some(why) = quarantined {
+            error!("the spool file could not be used and was set aside: {why}");
+            self.recorder.record(Reading::Health(Health::SpoolQuarantined { why }));
+        }
+        self.recorder.commit().await;
+    }
+
+    async fn handle(&mut self, event: Event) {
+        match event {
+            Event::Source(report) => {
+                let now_ms = self.clock.monotonic_ms();
+                let (observations, health) = self.sources.handle(report, now_ms);
+                let kept = self.recorder.observe(observations);
+                self.sources.count_kept(&kept);
+                health.into_iter().for_each(|health| self.recorder.record(Reading::Health(health)));
+            }
+            Event::Captured { capture, reply } => {
+                let result = self.recorder.capture(capture, self.trip.current()).await;
+                // The app may have gone; what was committed stays.
+                drop(reply.send(result));
+                self.refresh_measure().await;
+            }
+            Event::BlobPart { part, reply } => {
+                drop(reply.send(self.recorder.blob_part(part).await));
+                self.refresh_measure().await;
+            }
+            Event::Uplinked(Ok(Uplinked::Answer(answer))) => self.handle_answer(answer).await,
+            Event::Uplinked(Ok(Uplinked::Part(state))) => {
+                self.uplink.handle_part_taken(state, self.clock.monotonic_ms());
+                self.settle(Vec::new(), vec![state]).await;
+            }
+            Event::Uplinked(Err(failure)) => {
+                let chance = (self.chance)();
+                self.uplink.handle_failure(&failure, self.clock.monotonic_ms(), chance);
+            }
+        }
+    }
+
+    /// Does what is due: commits the group, then whatever the uplink wants.
+    async fn act(&mut self) {
+        if self.recorder.is_due() {
+            self.recorder.commit().await;
+            self.refresh_measure().await;
+        }
+        self.send_if_due().await;
+    }
+
+    /// How long nothing is due.
+    fn pause(&self) -> Duration {
+        let now_ms = self.clock.monotonic_ms();
+        let due_ms = [self.recorder.due_ms(), self.next_send_ms(now_ms)].into_iter().flatten().min();
+        Duration::from_millis(due_ms.map_or(1_000, |due_ms| due_ms.saturating_sub(now_ms).min(1_000)))
+    }
+
+    async fn handle_tick(&mut self) {
+        self.refresh_measure().await;
+        self.status.send_replace(self.status());
+        (self.alive)();
+    }
+
+    async fn refresh_measure(&mut self) {
+        match self.spool.measure().await {
+            Ok(measure) => self.measure = measure,
+            Err(error) => error!("the spool could not be measured: {error}"),
+        }
+    }
+
+    fn status(&self) -> Status {
+        let now_ms = self.clock.monotonic_ms();
+        let (now, time_quality) = self.clock.wall();
+        let obstacle = self.uplink.obstacle();
+        let age_s = |ms: u64| now_ms.saturating_sub(ms) / 1_000;
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            device: self.config.device.to_string(),
+            now,
+            time_quality,
+            uptime_s: age_s(self.started_ms),
+            boot_id: self.boot_id.to_string(),
+            sources: self.sources.status(now_ms),
+            position: self.recorder.last_position(),
+            spool: SpoolStatus {
+                spool_id: self.spool_id.clone(),
+                lanes: self.measure.lanes.clone(),
+                disk_bytes: self.measure.disk_bytes,
+                quota_bytes: self.config.spool.quota_bytes,
+                blobs_waiting: self.measure.blobs.len() as u64,
+            },
+            uplink: UplinkStatus {
+                gateway: self.config.gateway.url.clone(),
+                state: self.uplink.health(),
+                why: obstacle.map(|(why, _)| why.to_owned()),
+                last_receipt_age_s: self.uplink.last_receipt_ms().map(age_s),
+                next_attempt_s: obstacle.map(|(_, until_ms)| until_ms.saturating_sub(now_ms) / 1_000),
+                failures: self.uplink.failures(),
+                settled: self.traffic.settled,
+                refused: self.traffic.refused,
+                sent_bytes: self.traffic.sent_bytes,
+                requests: self.traffic.requests,
+            },
+            trip: self.trip.current().cloned(),
+            captures_accepted: self.recorder.captures_accepted,
+            captures_rejected: self.recorder.captures_rejected.clone(),
+        }
+    }
+
+    /// Whether anything waits in `lane`, as far as the last measure knows.
+    fn waits(&self, lane: Lane) -> bool {
+        self.measure.lanes.iter().any(|status| status.lane == lane && status.waiting > 0)
+    }
+}

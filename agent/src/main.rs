@@ -1,3 +1,7 @@
 //! Parses, runs, exits: see the library for what happens in between.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    milepost_agent::cli::main()
+}

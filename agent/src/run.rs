@@ -1,1 +1,157 @@
-//! `run`: the agent as a whole.
+//! `run`: the agent as a whole, from a configuration to a shutdown.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use milepost_proto::{BootId, SpoolId};
+use ring::rand::{SecureRandom as _, SystemRandom};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::clock::Clock;
+use crate::config::{Config, HttpConfig, MqttConfig};
+use crate::event::{EVENTS_MAX, Event, Intake};
+use crate::event_loop::{self, Parts};
+use crate::pages::{self, PagesState};
+use crate::source::{self, SourceLink};
+use crate::spool::{Spool, SpoolOptions};
+use crate::uplink::client::GatewayClient;
+use crate::{identity, intake};
+
+/// The kernel's name for this boot.
+const BOOT_ID_FILE: &str = "/proc/sys/kernel/random/boot_id";
+
+/// Runs the agent until `shutdown`.
+///
+/// # Errors
+/// When something that the configuration names cannot be used at all: key, certificate, spool folder, listening address.
+pub async fn run(config: Config, clock: Clock, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let boot_id = boot_id();
+    let identity = identity::load(&config.gateway)?;
+    let client = GatewayClient::new(&config.gateway.url, identity.tls)?;
+    let options = SpoolOptions {
+        path: &config.spool.path,
+        quota_bytes: config.spool.quota_bytes,
+        boot_id,
+        fresh_spool_id: SpoolId(random_bytes()?),
+        signer: identity.signer,
+    };
+    let (spool, opened, down_link) = Spool::open(options)
+        .with_context(|| format!("failed to open or create the spool {}", config.spool.path.display()))?;
+    info!("spool {} is open", opened.spool_id);
+
+    let (events, inbox) = mpsc::channel(EVENTS_MAX);
+    let (status, status_seen) = watch::channel(event_loop::first_status(&config, &clock, boot_id));
+    let (trip, trip_seen) = watch::channel(None);
+    let state = PagesState { intake: Intake::new(events.clone()), status: status_seen, trip: trip_seen };
+    if let Some(http) = &config.http {
+        serve_pages(http, state.clone(), shutdown.clone()).await?;
+    }
+    for source in &config.sources {
+        let link = SourceLink::new(&source.name, events.clone(), clock.clone());
+        source::spawn(source, link, shutdown.clone());
+    }
+    if let Some(mqtt) = &config.mqtt {
+        spawn_mqtt(&config, mqtt, &events, state, &clock, &shutdown);
+    }
+    let parts = Parts {
+        clock,
+        boot_id,
+        spool,
+        opened,
+        down_link,
+        client,
+        events: (events, inbox),
+        status,
+        trip,
+        chance,
+        alive: notify_alive,
+        config,
+    };
+    sd_notify::notify(&[sd_notify::NotifyState::Ready]).ok();
+    event_loop::run(parts, shutdown).await;
+    Ok(())
+}
+
+async fn serve_pages(http: &HttpConfig, state: PagesState, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let listener = tokio::net::TcpListener::bind(http.listen)
+        .await
+        .with_context(|| format!("failed to listen on {} ([http] listen)", http.listen))?;
+    info!("status page on http://{}/", http.listen);
+    tokio::spawn(async move {
+        let server = axum::serve(listener, pages::router(state)).with_graceful_shutdown(shutdown.cancelled_owned());
+        if let Err(error) = server.await {
+            tracing::error!("the local pages ended: {error}");
+        }
+    });
+    Ok(())
+}
+
+fn spawn_mqtt(
+    config: &Config,
+    mqtt: &MqttConfig,
+    events: &mpsc::Sender<Event>,
+    state: PagesState,
+    clock: &Clock,
+    shutdown: &CancellationToken,
+) {
+    let link = SourceLink::new("mqtt", events.clone(), clock.clone());
+    tokio::spawn(intake::mqtt::run(
+        mqtt.clone(),
+        config.device.clone(),
+        state.intake,
+        state.trip,
+        link,
+        shutdown.clone(),
+    ));
+}
+
+/// This boot, as the kernel names it; random where it does not.
+fn boot_id() -> BootId {
+    std::fs::read_to_string(Path::new(BOOT_ID_FILE))
+        .ok()
+        .and_then(|text| parse_uuid(text.trim()))
+        .map_or_else(|| BootId(random_bytes().unwrap_or_default()), BootId)
+}
+
+fn parse_uuid(text: &str) -> Option<[u8; 16]> {
+    let digits: String = text.chars().filter(|c| *c != '-').collect();
+    u128::from_str_radix(&digits, 16).ok().map(u128::to_be_bytes)
+}
+
+fn random_bytes() -> anyhow::Result<[u8; 16]> {
+    let mut bytes = [0; 16];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| anyhow::anyhow!("the system gives no random numbers"))?;
+    Ok(bytes)
+}
+
+/// Uniform in 0..1.
+fn chance() -> f64 {
+    let [a, b, c, d, ..] = random_bytes().unwrap_or_default();
+    f64::from(u32::from_le_bytes([a, b, c, d])) / f64::from(u32::MAX)
+}
+
+fn notify_alive() {
+    // Outside systemd there is nobody to notify.
+    sd_notify::notify(&[sd_notify::NotifyState::Watchdog]).ok();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_boot_id_reads() {
+        assert_eq!(
+            parse_uuid("00010203-0405-0607-0809-0a0b0c0d0e0f"),
+            Some([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15])
+        );
+        assert_eq!(parse_uuid("not a boot"), None);
+    }
+
+    #[test]
+    fn chance_stays_in_its_range() {
+        assert!((0..100).map(|_| chance()).all(|chance| (0.0..=1.0).contains(&chance)));
+    }
+}

@@ -1,0 +1,204 @@
+//! From observations and captures to committed records.
+//!
+//! Promise: telemetry waits at most one group for its commit; events and evidence are committed before anything that
+//! follows them; a capture's answer tells the truth about the disk.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use milepost_proto::driver_app::{Capture, Rejection, RejectionCode};
+use milepost_proto::{BootId, Lane, Position, Reading, Record, TimeQuality, TimeSource, Timestamp, Trip};
+use tracing::{error, warn};
+
+use crate::clock::Clock;
+use crate::event::{Accepted, BlobPart, BlobProgress, DriverCapture};
+use crate::intake::contract;
+use crate::reporting::{Reporter, ReportingPolicy};
+use crate::source::Observation;
+use crate::spool::group::Group;
+use crate::spool::{CaptureKey, Spool, SpoolError};
+use crate::status::LastPosition;
+
+/// Error bound of a time that came with a dated fix, milliseconds.
+const FIX_TIME_ERROR_MS: u32 = 1_000;
+
+/// Decides what is kept and commits it.
+pub(super) struct Recorder {
+    spool: Spool,
+    clock: Clock,
+    boot_id: BootId,
+    reporter: Reporter,
+    group: Group,
+    group_ms: u64,
+    /// Events waiting for the next commit, which is due at once.
+    events: Vec<Record>,
+    last_fix: Option<LastFix>,
+    pub(super) captures_accepted: u64,
+    pub(super) captures_rejected: BTreeMap<String, u64>,
+}
+
+struct LastFix {
+    position: Position,
+    event_time: Timestamp,
+    monotonic_ms: u64,
+}
+
+impl Recorder {
+    pub(super) fn new(spool: Spool, clock: Clock, boot_id: BootId, policy: ReportingPolicy, group_ms: u64) -> Self {
+        Self {
+            spool,
+            clock,
+            boot_id,
+            reporter: Reporter::new(policy),
+            group: Group::default(),
+            group_ms,
+            events: Vec::new(),
+            last_fix: None,
+            captures_accepted: 0,
+            captures_rejected: BTreeMap::new(),
+        }
+    }
+
+    /// Keeps what is worth keeping; says how many readings of each source that were.
+    pub(super) fn observe(&mut self, observed: Option<(Arc<str>, Vec<Observation>)>) -> Option<(Arc<str>, u64)> {
+        let (source, observations) = observed?;
+        let mut kept = 0;
+        for observation in observations {
+            let (event_time, time_quality) = self.dated(observation.event_time);
+            if let Reading::Position(position) = &observation.reading {
+                let monotonic_ms = self.clock.monotonic_ms();
+                self.last_fix = Some(LastFix { position: position.clone(), event_time, monotonic_ms });
+            }
+            for (event_time, reading) in self.reporter.observe(event_time, observation.reading) {
+                kept += 1;
+                self.push(event_time, time_quality, reading);
+            }
+        }
+        Some((source, kept))
+    }
+
+    /// Keeps a reading of the agent's own, made just now.
+    pub(super) fn record(&mut self, reading: Reading) {
+        let (event_time, time_quality) = self.clock.wall();
+        self.push(event_time, time_quality, reading);
+    }
+
+    fn push(&mut self, event_time: Timestamp, time_quality: TimeQuality, reading: Reading) {
+        let monotonic_ms = self.clock.monotonic_ms();
+        let lane = reading.lane();
+        let record = Record { event_time, monotonic_ms, time_quality, reading, seal: None };
+        match lane {
+            Lane::Telemetry => self.group.push(record, monotonic_ms),
+            Lane::Event | Lane::Evidence => self.events.push(record),
+        }
+    }
+
+    /// Commits a capture and says what became of it.
+    pub(super) async fn capture(&mut self, capture: DriverCapture, trip: Option<&Trip>) -> Result<Accepted, Rejection> {
+        let result = self.try_capture(capture, trip).await;
+        match &result {
+            Ok(_) => self.captures_accepted += 1,
+            Err(rejection) => self.count_rejection(rejection),
+        }
+        result
+    }
+
+    async fn try_capture(&self, capture: DriverCapture, trip: Option<&Trip>) -> Result<Accepted, Rejection> {
+        contract::check_stop(&capture, trip)?;
+        let key = CaptureKey::of(&capture);
+        let (now, time_quality) = self.clock.wall();
+        let (event_time, reading) = match contract::complete(capture, now, self.capture_fix()) {
+            DriverCapture::Pod(pod) => (pod.at, Reading::Pod(pod)),
+            DriverCapture::Action(action) => (action.at, Reading::DriverAction(action)),
+            DriverCapture::Exception(exception) => (exception.at, Reading::DriverException(exception)),
+        };
+        let event_time = event_time.unwrap_or(now);
+        let record = Record { event_time, monotonic_ms: self.clock.monotonic_ms(), time_quality, reading, seal: None };
+        self.spool.capture(key, self.boot_id, record).await.map_err(|error| not_accepted(&error))?
+    }
+
+    /// Commits part of a blob and says what became of it.
+    pub(super) async fn blob_part(&mut self, part: BlobPart) -> Result<BlobProgress, Rejection> {
+        let result = match self.spool.blob_part(part).await {
+            Ok(result) => result,
+            Err(error) => Err(not_accepted(&error)),
+        };
+        if let Err(rejection) = &result {
+            self.count_rejection(rejection);
+        }
+        result
+    }
+
+    fn count_rejection(&mut self, rejection: &Rejection) {
+        *self.captures_rejected.entry(rejection.code.as_str().to_owned()).or_default() += 1;
+    }
+
+    /// Whether a commit is due.
+    pub(super) fn is_due(&self) -> bool {
+        self.due_ms().is_some_and(|due_ms| due_ms <= self.clock.monotonic_ms())
+    }
+
+    /// When a commit is due, milliseconds on the monotonic clock.
+    pub(super) fn due_ms(&self) -> Option<u64> {
+        if self.events.is_empty() { self.group.due_ms(self.group_ms) } else { Some(0) }
+    }
+
+    /// Commits everything in memory.
+    pub(super) async fn commit(&mut self) {
+        let telemetry = self.group.take();
+        self.commit_lane(Lane::Telemetry, telemetry).await;
+        let events = std::mem::take(&mut self.events);
+        self.commit_lane(Lane::Event, events).await;
+    }
+
+    async fn commit_lane(&self, lane: Lane, records: Vec<Record>) {
+        if records.is_empty() {
+            return;
+        }
+        let count = records.len();
+        match self.spool.append(lane, self.boot_id, records).await {
+            Ok(()) => {}
+            Err(error @ SpoolError::Full(_)) => warn!("{count} records of lane {lane} were not kept: {error}"),
+            Err(error) => error!("{count} records of lane {lane} were not kept: {error}"),
+        }
+    }
+
+    /// The earliest event that is in memory but not committed.
+    pub(super) fn oldest_uncommitted(&self) -> Option<Timestamp> {
+        let events = self.events.iter().map(|record| record.event_time).min();
+        [self.group.oldest(), self.reporter.oldest_held(), events].into_iter().flatten().min()
+    }
+
+    /// Where the vehicle was last seen.
+    pub(super) fn last_position(&self) -> Option<LastPosition> {
+        self.last_fix.as_ref().map(|fix| LastPosition {
+            time: fix.event_time,
+            lat: fix.position.lat_deg(),
+            lon: fix.position.lon_deg(),
+            satellites: fix.position.satellites,
+            hdop: fix.position.hdop_centi.map(|centi| f64::from(centi) / 100.0),
+        })
+    }
+
+    fn capture_fix(&self) -> Option<Capture> {
+        self.last_fix.as_ref().map(|fix| Capture {
+            lat_e7: fix.position.lat_e7,
+            lon_e7: fix.position.lon_e7,
+            fix_age_ms: self.clock.monotonic_ms().saturating_sub(fix.monotonic_ms),
+        })
+    }
+
+    fn dated(&self, event_time: Option<Timestamp>) -> (Timestamp, TimeQuality) {
+        let by_fix = TimeQuality { source: TimeSource::Gnss, error_ms: FIX_TIME_ERROR_MS };
+        event_time.map_or_else(|| self.clock.wall(), |event_time| (event_time, by_fix))
+    }
+}
+
+fn not_accepted(error: &SpoolError) -> Rejection {
+    error!("a capture was not kept: {error}");
+    Rejection::new(
+        RejectionCode::NotAccepted,
+        format!("the vehicle could not keep it: {error}"),
+        "keep it on the phone and send it again later",
+    )
+}

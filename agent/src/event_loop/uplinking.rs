@@ -1,0 +1,180 @@
+//! Carrying out what the uplink decides: building requests, settling answers.
+
+use milepost_proto::uplink::{BLOB_PART_BYTES_MAX, BlobOffer, BlobState};
+use milepost_proto::{BootId, Lane, Reading, Receipt, Sha256, SpoolId, Timestamp, UplinkAnswer, UplinkRequest, wire};
+use tokio::sync::mpsc;
+use tracing::{error, warn};
+
+use super::EventLoop;
+use crate::clock::Clock;
+use crate::event::{Event, Uplinked};
+use crate::uplink::client::GatewayClient;
+use crate::uplink::{Action, SendFailure, Waiting};
+
+/// How long a source may take from the event to its observation, milliseconds: the low-water mark stays this far behind.
+const SOURCE_LATENCY_MS: f64 = 2_000.0;
+
+/// Requests and what came of them.
+pub(super) struct Traffic {
+    client: GatewayClient,
+    events: mpsc::Sender<Event>,
+    spool_id: SpoolId,
+    boot_id: BootId,
+    pub(super) settled: u64,
+    pub(super) refused: u64,
+    pub(super) sent_bytes: u64,
+    pub(super) requests: u64,
+}
+
+impl Traffic {
+    pub(super) const fn new(
+        client: GatewayClient,
+        events: mpsc::Sender<Event>,
+        spool_id: SpoolId,
+        boot_id: BootId,
+    ) -> Self {
+        Self { client, events, spool_id, boot_id, settled: 0, refused: 0, sent_bytes: 0, requests: 0 }
+    }
+
+    /// Sends an envelope; the answer comes back as an event.
+    fn send_request(&mut self, envelope: Vec<u8>) {
+        self.requests += 1;
+        self.sent_bytes += envelope.len() as u64;
+        let (client, events) = (self.client.clone(), self.events.clone());
+        tokio::spawn(async move {
+            let result = client.request(envelope).await.map(Uplinked::Answer);
+            // The loop is gone only when the agent shuts down.
+            events.send(Event::Uplinked(result)).await.ok();
+        });
+    }
+
+    /// Sends part of a blob; the answer comes back as an event.
+    fn send_part(&mut self, blob: BlobOffer, offset: u64, bytes: Vec<u8>) {
+        self.requests += 1;
+        self.sent_bytes += bytes.len() as u64;
+        let (client, events) = (self.client.clone(), self.events.clone());
+        tokio::spawn(async move {
+            let result = client.blob_part(blob, offset, bytes).await.map(Uplinked::Part);
+            events.send(Event::Uplinked(result)).await.ok();
+        });
+    }
+}
+
+impl EventLoop {
+    /// When the uplink wants to act next, milliseconds on the monotonic clock.
+    pub(super) fn next_send_ms(&self, now_ms: u64) -> Option<u64> {
+        match self.uplink.poll(self.waiting(), now_ms) {
+            Action::Wait(until_ms) => until_ms,
+            Action::Request | Action::BlobPart(..) => Some(now_ms),
+        }
+    }
+
+    /// Does what the uplink wants now, if anything.
+    pub(super) async fn send_if_due(&mut self) {
+        match self.uplink.poll(self.waiting(), self.clock.monotonic_ms()) {
+            Action::Wait(_) => {}
+            Action::Request => self.send_request().await,
+            Action::BlobPart(sha256, offset) => self.send_part(sha256, offset).await,
+        }
+    }
+
+    fn waiting(&self) -> Waiting {
+        let urgent = self.waits(Lane::Evidence) || self.waits(Lane::Event);
+        Waiting { urgent, telemetry: self.waits(Lane::Telemetry) }
+    }
+
+    async fn send_request(&mut self) {
+        // Before the offer: what is recorded from here on is later than this, or still in memory.
+        let uncommitted = self.recorder.oldest_uncommitted();
+        let idle_mark = idle_mark(&self.clock);
+        let now_ms = self.clock.monotonic_ms();
+        let offered = match self.spool.offer(self.uplink.offer_limits()).await {
+            Ok(offered) => offered,
+            Err(error) => return self.handle_local_failure(&format!("the spool could not be read: {error}")),
+        };
+        let waiting = [uncommitted, offered.oldest_left].into_iter().flatten().min();
+        let request = UplinkRequest {
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            spool_id: self.traffic.spool_id,
+            boot_id: self.traffic.boot_id,
+            monotonic_ms: now_ms,
+            low_water_mark: idle_mark.map(|mark| waiting.map_or(mark, |oldest| oldest.min(mark))),
+            batches: offered.batches,
+            down_link_held: self.trip.held(),
+            blob_offers: self.measure.blobs.clone(),
+        };
+        match wire::encode_request(&request) {
+            Ok(envelope) => {
+                self.traffic.send_request(envelope);
+                self.uplink.handle_requested(offered.more, offered.live_from, now_ms);
+            }
+            Err(wire::WireFault::TooLarge(_)) => {
+                self.uplink.handle_failure(&SendFailure::TooLarge, now_ms, 0.0);
+            }
+            Err(fault) => self.handle_local_failure(&format!("a request could not be encoded: {fault}")),
+        }
+    }
+
+    async fn send_part(&mut self, sha256: Sha256, offset: u64) {
+        let blob = self.measure.blobs.iter().copied().find(|blob| blob.sha256 == sha256);
+        let bytes = self.spool.blob_bytes(sha256, offset, BLOB_PART_BYTES_MAX).await;
+        match (blob, bytes) {
+            (Some(blob), Ok(bytes)) if !bytes.is_empty() => {
+                self.traffic.send_part(blob, offset, bytes);
+                self.uplink.handle_part_sent();
+            }
+            (_, Err(error)) => self.handle_local_failure(&format!("a photo could not be read: {error}")),
+            // The blob has gone since the gateway asked for it: it was settled by another answer.
+            _ => self
+                .uplink
+                .handle_part_taken(BlobState { sha256, held: offset, complete: true }, self.clock.monotonic_ms()),
+        }
+    }
+
+    fn handle_local_failure(&mut self, why: &str) {
+        error!("{why}");
+        let failure = SendFailure::Broken { why: why.to_owned() };
+        self.uplink.handle_failure(&failure, self.clock.monotonic_ms(), (self.chance)());
+    }
+
+    /// Settles what the gateway holds and takes what it sends down.
+    pub(super) async fn handle_answer(&mut self, answer: UplinkAnswer) {
+        self.uplink.handle_answer(&answer, self.clock.monotonic_ms());
+        for item in &answer.down_link {
+            self.take_down_link(item).await;
+        }
+        self.settle(answer.receipts, answer.blobs).await;
+    }
+
+    async fn take_down_link(&mut self, item: &milepost_proto::DownLinkItem) {
+        let Some(health) = self.trip.handle(item) else { return };
+        if let Err(error) = self.spool.keep_down_link(item.clone()).await {
+            warn!("{} version {} is in use but was not kept: {error}", item.id, item.version);
+        }
+        self.recorder.record(Reading::Health(health));
+    }
+
+    /// Lets go of what the gateway holds; what could not be let go of is offered again.
+    pub(super) async fn settle(&mut self, receipts: Vec<Receipt>, blobs: Vec<BlobState>) {
+        for refusal in receipts.iter().flat_map(|receipt| &receipt.refused) {
+            error!("the gateway refused records {}: {}", refusal.range, refusal.reason);
+        }
+        match self.spool.settle(receipts, blobs).await {
+            Ok(settled) => {
+                self.traffic.settled += settled.settled;
+                self.traffic.refused += settled.refused;
+            }
+            Err(error) => error!("a receipt could not be applied: {error}"),
+        }
+        self.refresh_measure().await;
+    }
+}
+
+/// The low-water mark of a spool in which nothing waits: the clock, less its error, less what sources may still hold.
+/// Absent while nobody knows the time.
+fn idle_mark(clock: &Clock) -> Option<Timestamp> {
+    let (now, quality) = clock.wall();
+    #[expect(clippy::cast_possible_truncation, reason = "a few seconds times a replay's speed")]
+    let latency_ms = (SOURCE_LATENCY_MS * clock.speed()) as i64;
+    (quality.error_ms < u32::MAX).then(|| now.plus_millis(-i64::from(quality.error_ms) - latency_ms))
+}

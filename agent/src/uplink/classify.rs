@@ -1,0 +1,142 @@
+//! What an answer of the gateway means: one pure match over its status.
+//!
+//! Promise: only a 200 whose body decodes lets records leave the spool; everything else keeps them and says why.
+
+/// Why a request brought no usable answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SendFailure {
+    /// No connection, or it broke: try again.
+    #[error("the gateway cannot be reached: {why}")]
+    Unreachable {
+        /// What the network said.
+        why: String,
+    },
+    /// The gateway does not want this device: nothing to retry until a person mends it.
+    #[error("the gateway refuses this device: {why}; check that it is registered and its certificate is valid")]
+    Denied {
+        /// What the gateway said.
+        why: String,
+    },
+    /// The gateway cannot read what this agent sends.
+    #[error("the gateway cannot read this agent's requests: {why}")]
+    Unreadable {
+        /// What the gateway said.
+        why: String,
+    },
+    /// The request was too large: send less.
+    #[error("the gateway finds the request too large; sending less")]
+    TooLarge,
+    /// The gateway is busy.
+    #[error("the gateway is busy and asks to wait {} s", retry_after_ms / 1000)]
+    Busy {
+        /// How long it asks to wait, milliseconds.
+        retry_after_ms: u64,
+    },
+    /// The gateway failed, or what answers is no gateway.
+    #[error("the gateway failed: {why}")]
+    Broken {
+        /// What it said.
+        why: String,
+    },
+}
+
+/// Longest wait a gateway can ask for, milliseconds.
+const RETRY_AFTER_MS_MAX: u64 = 600_000;
+
+/// What a status other than 200 means. `retry_after_s` is the header of that name, `body` what a person may read.
+#[must_use]
+pub fn classify(status: u16, retry_after_s: Option<u64>, body: &str) -> SendFailure {
+    let why = format!("{status} {}", body.chars().take(200).collect::<String>()).trim_end().to_owned();
+    match status {
+        401 | 403 => SendFailure::Denied { why },
+        400 | 404 | 405 | 415 | 422 | 426 => SendFailure::Unreadable { why },
+        413 => SendFailure::TooLarge,
+        429 | 503 => SendFailure::Busy {
+            retry_after_ms: retry_after_s.unwrap_or(1).saturating_mul(1_000).min(RETRY_AFTER_MS_MAX),
+        },
+        _ => SendFailure::Broken { why },
+    }
+}
+
+/// What a failed connection means: a TLS alert about our certificate is a refusal, everything else may pass.
+#[must_use]
+pub fn classify_error(error: &(dyn std::error::Error + 'static)) -> SendFailure {
+    let mut why = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(alert) = tls_alert(error) {
+            return SendFailure::Denied { why: format!("TLS alert {alert:?}") };
+        }
+        why = error.to_string();
+        cause = error.source();
+    }
+    SendFailure::Unreachable { why }
+}
+
+/// The alert with which the other end refused our certificate, if that is what `error` is.
+fn tls_alert(error: &(dyn std::error::Error + 'static)) -> Option<rustls::AlertDescription> {
+    use rustls::AlertDescription as Alert;
+
+    let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    let tls = match inner {
+        Some(inner) => inner.downcast_ref::<rustls::Error>(),
+        None => error.downcast_ref::<rustls::Error>(),
+    };
+    match tls {
+        Some(rustls::Error::AlertReceived(
+            alert @ (Alert::AccessDenied
+            | Alert::BadCertificate
+            | Alert::CertificateExpired
+            | Alert::CertificateRequired
+            | Alert::CertificateRevoked
+            | Alert::CertificateUnknown
+            | Alert::DecryptError
+            | Alert::UnknownCA
+            | Alert::UnsupportedCertificate),
+        )) => Some(*alert),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_status_has_its_meaning() {
+        let check = |status, retry_after_s| match classify(status, retry_after_s, "because") {
+            SendFailure::Denied { .. } => "denied",
+            SendFailure::Unreadable { .. } => "unreadable",
+            SendFailure::TooLarge => "too large",
+            SendFailure::Busy { retry_after_ms: 1_000 } => "busy 1 s",
+            SendFailure::Busy { retry_after_ms: RETRY_AFTER_MS_MAX } => "busy max",
+            SendFailure::Busy { .. } => "busy",
+            SendFailure::Broken { .. } => "broken",
+            SendFailure::Unreachable { .. } => "unreachable",
+        };
+        assert_eq!(check(401, None), "denied");
+        assert_eq!(check(403, None), "denied");
+        assert_eq!(check(400, None), "unreadable");
+        assert_eq!(check(426, None), "unreadable");
+        assert_eq!(check(413, None), "too large");
+        assert_eq!(check(503, None), "busy 1 s");
+        assert_eq!(check(503, Some(u64::MAX)), "busy max");
+        assert_eq!(check(429, Some(7)), "busy");
+        assert_eq!(check(500, None), "broken");
+        assert_eq!(check(204, None), "broken", "success without a receipt settles nothing");
+        assert_eq!(check(302, None), "broken");
+    }
+
+    #[test]
+    fn a_certificate_alert_is_a_refusal_and_a_reset_is_not() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("request failed")]
+        struct Outer(#[source] std::io::Error);
+
+        let alert = rustls::Error::AlertReceived(rustls::AlertDescription::UnknownCA);
+        let refused = Outer(std::io::Error::other(alert));
+        assert!(matches!(classify_error(&refused), SendFailure::Denied { .. }));
+        let reset = Outer(std::io::ErrorKind::ConnectionReset.into());
+        assert!(matches!(classify_error(&reset), SendFailure::Unreachable { .. }));
+    }
+}
