@@ -1,1 +1,13 @@
-//! The whole system under test.
+//! The whole Milepost system under test: real binaries, real sockets, real files, real services.
+//!
+//! Promise: a test that uses this crate starts what it needs in a scratch folder on free loopback ports, and leaves
+//! neither a process nor a file behind. What it needs and does not find it names, with the command that provides it.
+
+pub mod chance;
+pub mod driver;
+pub mod house;
+pub mod journal;
+pub mod kill_run;
+pub mod live_drive;
+pub mod program;
+pub mod wait;
