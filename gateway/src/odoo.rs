@@ -25,7 +25,9 @@ pub mod transport;
 pub mod wording;
 
 pub use effects::{BlobSource, Connector};
-pub use orders::{Cursor, ImportedOrders, ImportedShipment, OrderProblem, ShipmentState, trips};
+pub use orders::{
+    Cursor, ImportedOrders, ImportedShipment, OrderProblem, Place, ShipmentState, TripRef, Trips, plate_key, trips,
+};
 pub use probe::{Capabilities, Finding, Probe};
 
 /// Seconds to wait for an answer unless the configuration says otherwise. Odoo itself repeats a transaction that lost a

@@ -184,3 +184,110 @@ fn is_action(body: &Value) -> bool {
 fn action_model(body: &Value) -> &str {
     body.get("res_model").and_then(Value::as_str).unwrap_or("a wizard")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// What became of an exchange, in one line: `ok`, or the kind and what a read and a write make of it.
+    fn check(exchange: Exchange) -> String {
+        let word = |settlement| match settlement {
+            Settlement::Done { .. } => "done",
+            Settlement::Retry { .. } => "retry",
+            Settlement::Unknown { .. } => "unknown",
+            Settlement::Park { .. } => "park",
+        };
+        match classify(exchange) {
+            Ok(_) => "ok".to_owned(),
+            Err(failure) => {
+                let (read, write) = (failure.clone().settle(Access::Read), failure.clone().settle(Access::Write));
+                format!("{:?}: read {}, write {}", failure.kind, word(read), word(write))
+            }
+        }
+    }
+
+    fn json_answer(status: u16, body: Value) -> Exchange {
+        Exchange::Answered { status, body: Some(body) }
+    }
+
+    fn error(status: u16, name: &str) -> Exchange {
+        json_answer(status, json!({"name": name, "message": "words", "debug": "Traceback"}))
+    }
+
+    #[test]
+    fn results_of_every_shape_are_results() {
+        for body in [json!([7]), json!([]), json!(true), json!(null), json!({"lang": "en_US", "type": "contact"})] {
+            assert_eq!(check(json_answer(200, body.clone())), "ok", "{body}");
+        }
+    }
+
+    #[test]
+    fn every_answer_of_a_real_odoo_has_its_place() {
+        let table = [
+            (401, "werkzeug.exceptions.Unauthorized", "BadKey: read retry, write retry"),
+            (403, "odoo.exceptions.AccessError", "Access: read park, write park"),
+            (404, "odoo.exceptions.MissingError", "MissingRecord: read park, write park"),
+            (404, "werkzeug.exceptions.NotFound", "Schema: read park, write park"),
+            (400, "werkzeug.exceptions.BadRequest", "Validation: read park, write park"),
+            (422, "odoo.exceptions.ValidationError", "Validation: read park, write park"),
+            (422, "odoo.exceptions.UserError", "Validation: read park, write park"),
+            (422, "werkzeug.exceptions.UnprocessableEntity", "Validation: read park, write park"),
+            (429, "", "TooManyRequests: read retry, write retry"),
+            (500, "psycopg2.errors.SerializationFailure", "Serialization: read retry, write retry"),
+            (500, "psycopg2.errors.DeadlockDetected", "Serialization: read retry, write retry"),
+            (500, "psycopg2.OperationalError", "ServerError: read retry, write unknown"),
+            (500, "builtins.ValueError", "ServerError: read retry, write unknown"),
+            (503, "", "ServerError: read retry, write unknown"),
+        ];
+        for (status, name, expected) in table {
+            assert_eq!(check(error(status, name)), expected, "{status} {name}");
+        }
+    }
+
+    #[test]
+    fn a_wizard_is_not_a_result() {
+        let wizard = json!({"type": "ir.actions.act_window", "res_model": "stock.backorder.confirmation"});
+        let failure = classify(json_answer(200, wizard)).expect_err("a wizard");
+        assert_eq!(failure.kind, FailureKind::Wizard);
+        assert!(failure.message.contains("stock.backorder.confirmation"), "{failure}");
+    }
+
+    #[test]
+    fn an_unknown_field_is_a_matter_of_this_odoo_not_of_the_moment() {
+        let answer = json!({"name": "builtins.ValueError", "message": "Invalid field 'nope' on 'stock.picking'"});
+        assert_eq!(check(json_answer(500, answer)), "Schema: read park, write park");
+    }
+
+    #[test]
+    fn pages_instead_of_json_point_at_the_address() {
+        let page = |status| check(Exchange::Answered { status, body: None });
+        assert_eq!(page(404), "WrongDatabase: read retry, write retry");
+        assert_eq!(page(301), "WrongAddress: read retry, write unknown");
+        assert_eq!(page(200), "WrongAddress: read retry, write unknown");
+        assert_eq!(page(502), "ServerError: read retry, write unknown");
+        assert_eq!(page(401), "BadKey: read retry, write retry");
+    }
+
+    #[test]
+    fn only_a_request_that_left_can_have_done_something() {
+        let why = || "connection reset".to_owned();
+        assert_eq!(check(Exchange::NotSent { why: why() }), "NotSent: read retry, write retry");
+        assert_eq!(check(Exchange::Lost { why: why() }), "Lost: read retry, write unknown");
+    }
+
+    #[test]
+    fn what_a_person_reads_names_the_mend_and_leaves_the_traceback_out() {
+        let message = |exchange| classify(exchange).expect_err("a failure").message;
+        let key = message(error(401, "werkzeug.exceptions.Unauthorized"));
+        assert!(key.contains("API key") && key.contains("New API Key") && !key.contains('\n'), "{key}");
+        let database = message(Exchange::Answered { status: 404, body: None });
+        assert!(database.contains("odoo.database"), "{database}");
+        let long = json!({"name": "x", "message": "a\nb ".repeat(1000), "debug": "Traceback"});
+        let refused = message(json_answer(422, long));
+        assert!(
+            refused.chars().count() < 400 && !refused.contains('\n') && !refused.contains("Traceback"),
+            "{refused}"
+        );
+    }
+}

@@ -27,8 +27,8 @@ pub use trip::{Trips, plate_key, trips};
 pub struct ImportedOrders {
     /// New and changed shipments, and all others of every batch among them, by picking id.
     pub shipments: Vec<ImportedShipment>,
-    /// Batches that have no picking any more, by name: their trips are over.
-    pub emptied_trips: Vec<String>,
+    /// Touched batches that are no trip now (emptied, cancelled, not confirmed), by name: a trip of that name is over.
+    pub ended_trips: Vec<String>,
     /// What a person should mend.
     pub problems: Vec<OrderProblem>,
     /// Where the next poll goes on; keep it in the same transaction as the shipments.

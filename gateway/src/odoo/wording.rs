@@ -161,3 +161,114 @@ const fn outcome(outcome: Outcome) -> &'static str {
         Outcome::Returned => "goods go back",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn arrived(status: Status) -> Milestone {
+        Milestone {
+            milestone_id: "m-1".to_owned(),
+            revision: 2,
+            status,
+            kind: MilestoneKind::DeliveryArrived,
+            trip: "T1".to_owned(),
+            stop: Some("S1".to_owned()),
+            shipment: Some("WH/OUT/00001".to_owned()),
+            visit_no: 1,
+            event_time: "2026-11-24T10:02:05.250Z".parse().expect("a time"),
+            confidence: 0.974,
+            evidence: Vec::new(),
+            rule_version: "1".to_owned(),
+            remarks: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_milestone_says_what_when_and_how_firmly() {
+        assert_eq!(
+            milestone(&arrived(Status::Provisional)),
+            "<p><b>Arrived at the delivery address</b> at 2026-11-24 10:02:05 UTC.</p>\
+             <p>Provisional (confidence 97 %): earlier records may still arrive.</p>"
+        );
+        assert_eq!(
+            milestone(&Milestone { visit_no: 2, ..arrived(Status::Confirmed) }),
+            "<p><b>Arrived at the delivery address</b> at 2026-11-24 10:02:05 UTC, visit 2.</p>\
+             <p>Confirmed (confidence 97 %).</p>"
+        );
+    }
+
+    #[test]
+    fn corrections_and_retractions_are_worded_as_such_with_their_epcis_reason() {
+        let corrected = milestone(&arrived(Status::Corrected));
+        assert!(
+            corrected.starts_with("<p><b>Correction: Arrived") && corrected.contains("incorrect_data"),
+            "{corrected}"
+        );
+        let retracted = milestone(&arrived(Status::Retracted));
+        assert!(
+            retracted.starts_with("<p><b>Withdrawn: Arrived") && retracted.contains("did_not_occur"),
+            "{retracted}"
+        );
+    }
+
+    #[test]
+    fn remarks_are_listed_and_escaped() {
+        let note = milestone(&Milestone { remarks: vec!["<b>&".to_owned()], ..arrived(Status::Confirmed) });
+        assert!(note.ends_with("<ul><li>&lt;b&gt;&amp;</li></ul>"), "{note}");
+    }
+
+    fn pod(changes: serde_json::Value) -> Pod {
+        let mut pod = json!({"client_ref": "c-1", "stop": "S1", "shipment": "P1", "outcome": "partial"});
+        let (Some(pod_fields), serde_json::Value::Object(changes)) = (pod.as_object_mut(), changes) else {
+            panic!("objects");
+        };
+        pod_fields.extend(changes);
+        serde_json::from_value(pod).expect("a pod")
+    }
+
+    #[test]
+    fn a_proof_lists_who_what_and_how_much() {
+        let note = proof_of_delivery(&pod(json!({
+            "reason": "A13",
+            "at": "2026-11-24T10:05:00Z",
+            "recipient": {"name": "J. Smith", "role": "warehouse"},
+            "signature": "00".repeat(32),
+            "photos": ["11".repeat(32)],
+            "items": [{"ref": "move-5", "planned": 10, "delivered": 9, "damaged": 1, "reason": "dented"}],
+            "capture": {"lat_e7": 473_770_000, "lon_e7": 85_400_000, "fix_age_ms": 4200},
+        })));
+        for part in [
+            "<b>Proof of delivery: partly handed over</b>",
+            "<li>Reason: A13</li>",
+            "<li>Received by: J. Smith (warehouse)</li>",
+            "<li>Captured: 2026-11-24 10:05:00 UTC</li>",
+            "<li>Vehicle was at 47.37700, 8.54000 (4 s before)</li>",
+            "<li>Signature and 1 photo(s) attached</li>",
+            "<tr><td>move-5</td><td>10</td><td>9</td><td>0</td><td>1</td><td>dented</td></tr>",
+        ] {
+            assert!(note.contains(part), "{part} in {note}");
+        }
+    }
+
+    #[test]
+    fn nothing_a_driver_wrote_becomes_markup() {
+        let evil = "<script>alert(1)</script>";
+        let note = proof_of_delivery(&pod(json!({
+            "reason": evil, "remarks": evil, "driver": evil, "recipient": {"name": evil, "role": evil},
+            "items": [{"ref": evil, "reason": evil}],
+        })));
+        assert!(!note.contains("<script"), "{note}");
+        assert_eq!(note.matches("&lt;script&gt;").count(), 7, "{note}");
+    }
+
+    #[test]
+    fn a_corrected_proof_says_so_and_a_long_one_is_cut() {
+        let items: Vec<_> = (0..60).map(|line| json!({"ref": format!("move-{line}")})).collect();
+        let note = proof_of_delivery(&pod(json!({"revision": 2, "items": items})));
+        assert!(note.contains("corrected (revision 2)"), "{note}");
+        assert_eq!(note.matches("<td>move-").count(), 50);
+        assert!(note.contains("and 10 more"), "{note}");
+    }
+}

@@ -178,3 +178,127 @@ fn obstacle(shipment: &ImportedShipment) -> Option<OrderProblem> {
         (Some(_), Some(_)) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn rows() -> Rows {
+        Rows {
+            pickings: vec![json!({
+                "id": 24, "name": "WH/OUT/00019", "state": "assigned", "partner_id": [47, "Acme Depot"],
+                "scheduled_date": "2026-11-24 00:26:14", "date_deadline": "2026-11-24 02:00:00",
+                "write_date": "2026-11-24 00:26:14", "sale_id": [25, "S00025"],
+                "batch_id": [3, "BATCH/OUT/00003"], "batch_sequence": 2,
+            })],
+            moves: vec![
+                json!({"id": 51, "picking_id": [24, "WH/OUT/00019"], "product_id": [58, "[WID-P] Pallet"],
+                       "product_uom_qty": 10.0, "state": "assigned"}),
+                json!({"id": 52, "picking_id": [24, "WH/OUT/00019"], "product_id": [58, "[WID-P] Pallet"],
+                       "product_uom_qty": 1.0, "state": "cancel"}),
+            ],
+            products: vec![json!({"id": 58, "barcode": "4006381333931"})],
+            partners: vec![
+                json!({"id": 47, "name": "Acme Depot", "street": "1 Dock Rd", "street2": false, "zip": "LS1 4DY",
+                                  "city": "Leeds", "country_id": [231, "United Kingdom"], "partner_latitude": 53.79,
+                                  "partner_longitude": -1.55}),
+            ],
+            batches: vec![
+                json!({"id": 3, "name": "BATCH/OUT/00003", "state": "in_progress", "vehicle_id": [1, "Nissan"]}),
+            ],
+            vehicles: vec![json!({"id": 1, "license_plate": "1-ACK-205"})],
+        }
+    }
+
+    fn only(rows: &Rows) -> (ImportedShipment, Vec<OrderProblem>) {
+        let (mut shipments, problems) = understand(rows);
+        assert_eq!(shipments.len(), 1, "{shipments:?} {problems:?}");
+        (shipments.remove(0), problems)
+    }
+
+    #[test]
+    fn a_confirmed_picking_becomes_a_shipment() {
+        let (shipment, problems) = only(&rows());
+        assert_eq!(problems, []);
+        assert_eq!(
+            shipment,
+            ImportedShipment {
+                picking_id: 24,
+                shipment: "WH/OUT/00019".to_owned(),
+                state: ShipmentState::Open,
+                sale_order: Some((25, "S00025".to_owned())),
+                partner_name: Some("Acme Depot".to_owned()),
+                address: Some("1 Dock Rd, LS1 4DY Leeds, United Kingdom".to_owned()),
+                place: Some(Place { lat: 53.79, lon: -1.55 }),
+                window: Some(["2026-11-24T00:26:14Z", "2026-11-24T02:00:00Z"].map(|at| at.parse().expect("a time"))),
+                items: vec![PlannedItem {
+                    r#ref: "move-51".to_owned(),
+                    name: Some("[WID-P] Pallet".to_owned()),
+                    barcode: Some("4006381333931".to_owned()),
+                    planned: 10.0,
+                }],
+                trip: Some(TripRef {
+                    trip: "BATCH/OUT/00003".to_owned(),
+                    license_plate: Some("1-ACK-205".to_owned()),
+                    sequence: 2,
+                }),
+            }
+        );
+    }
+
+    #[test]
+    fn missing_coordinates_are_a_problem_with_a_mend_not_a_place_off_africa() {
+        for (lat, lon) in [(json!(0.0), json!(0.0)), (json!(false), json!(false)), (json!(91.0), json!(8.0))] {
+            let mut rows = rows();
+            rows.partners[0]["partner_latitude"] = lat;
+            rows.partners[0]["partner_longitude"] = lon;
+            let (shipment, problems) = only(&rows);
+            assert_eq!(shipment.place, None);
+            assert_eq!(problems.len(), 1);
+            assert_eq!((problems[0].code.as_str(), problems[0].subject.as_str()), ("no_geocode", "WH/OUT/00019"));
+            assert!(problems[0].mend.contains("Acme Depot") && problems[0].mend.contains("Geo"), "{}", problems[0]);
+        }
+    }
+
+    #[test]
+    fn a_place_on_the_equator_or_the_meridian_is_a_place() {
+        let mut rows = rows();
+        rows.partners[0]["partner_longitude"] = json!(0.0);
+        assert_eq!(only(&rows).0.place, Some(Place { lat: 53.79, lon: 0.0 }));
+    }
+
+    #[test]
+    fn a_picking_without_a_partner_says_so() {
+        let mut rows = rows();
+        rows.pickings[0]["partner_id"] = json!(false);
+        assert_eq!(only(&rows).1[0].code, ProblemCode::NoPartner);
+    }
+
+    #[test]
+    fn a_cancelled_picking_is_reported_and_needs_no_mend() {
+        let mut rows = rows();
+        rows.pickings[0]["state"] = json!("cancel");
+        rows.pickings[0]["partner_id"] = json!(false);
+        let (shipment, problems) = only(&rows);
+        assert_eq!((shipment.state, problems), (ShipmentState::Cancelled, Vec::new()));
+    }
+
+    #[test]
+    fn a_batch_counts_only_once_its_planner_confirmed_it() {
+        for (state, counts) in [("draft", false), ("in_progress", true), ("done", true), ("cancel", false)] {
+            let mut rows = rows();
+            rows.batches[0]["state"] = json!(state);
+            assert_eq!(only(&rows).0.trip.is_some(), counts, "{state}");
+        }
+    }
+
+    #[test]
+    fn a_row_that_is_not_understood_is_a_problem_and_hides_no_other() {
+        let mut rows = rows();
+        rows.pickings.insert(0, json!({"id": 9, "name": "WH/OUT/00009", "state": "teleported"}));
+        let (shipments, problems) = understand(&rows);
+        assert_eq!(shipments.len(), 1);
+        assert_eq!((problems[0].code, problems[0].subject.as_str()), (ProblemCode::NotUnderstood, "WH/OUT/00009"));
+    }
+}

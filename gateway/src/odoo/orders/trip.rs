@@ -85,3 +85,74 @@ fn stop(shipment: &ImportedShipment) -> Option<Stop> {
         items: shipment.items.clone(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::odoo::orders::{Place, TripRef};
+
+    fn shipment(picking_id: i64, sequence: i64) -> ImportedShipment {
+        ImportedShipment {
+            picking_id,
+            shipment: format!("WH/OUT/{picking_id:05}"),
+            state: ShipmentState::Open,
+            sale_order: None,
+            partner_name: Some("Acme".to_owned()),
+            address: None,
+            place: Some(Place { lat: 47.0, lon: 8.0 }),
+            window: None,
+            items: Vec::new(),
+            trip: Some(TripRef { trip: "B1".to_owned(), license_plate: Some("zh 12-345".to_owned()), sequence }),
+        }
+    }
+
+    fn truck(plate: &str) -> Option<VehicleId> {
+        (plate_key(plate) == "ZH12345").then(|| "truck-7".parse().expect("a name"))
+    }
+
+    fn stops(shipments: &[ImportedShipment]) -> Vec<String> {
+        let found = trips(shipments, truck);
+        found.trips.into_iter().flat_map(|(_, trip)| trip.stops).map(|stop| stop.id).collect()
+    }
+
+    #[test]
+    fn a_batch_is_a_trip_in_the_planners_order_whatever_order_the_rows_came_in() {
+        let found = trips(&[shipment(3, 1), shipment(1, 2), shipment(2, 1)], truck);
+        assert_eq!(found.problems, []);
+        assert_eq!(found.trips.len(), 1);
+        let (vehicle, trip) = &found.trips[0];
+        assert_eq!((vehicle.as_str(), trip.id.as_str()), ("truck-7", "B1"));
+        assert_eq!(trip.check(), Vec::<String>::new());
+        let ids: Vec<&str> = trip.stops.iter().map(|stop| stop.id.as_str()).collect();
+        assert_eq!(ids, ["picking-2", "picking-3", "picking-1"]);
+        assert_eq!(trip.stops[0].shipment.as_deref(), Some("WH/OUT/00002"));
+        assert_eq!(trip.stops[0].kind, StopKind::Delivery);
+    }
+
+    #[test]
+    fn cancelled_shipments_leave_the_trip_and_done_ones_stay() {
+        let cancelled = ImportedShipment { state: ShipmentState::Cancelled, ..shipment(1, 1) };
+        let done = ImportedShipment { state: ShipmentState::Done, ..shipment(2, 2) };
+        assert_eq!(stops(&[cancelled, done, shipment(3, 3)]), ["picking-2", "picking-3"]);
+    }
+
+    #[test]
+    fn shipments_without_a_batch_or_a_place_have_no_stop() {
+        let alone = ImportedShipment { trip: None, ..shipment(1, 1) };
+        let nowhere = ImportedShipment { place: None, ..shipment(2, 2) };
+        assert_eq!(stops(&[alone, nowhere, shipment(3, 3)]), ["picking-3"]);
+    }
+
+    #[test]
+    fn a_batch_nobody_can_drive_says_why() {
+        let with_plate = |plate: Option<&str>| {
+            let mut shipment = shipment(1, 1);
+            shipment.trip.as_mut().expect("a trip").license_plate = plate.map(str::to_owned);
+            let found = trips(&[shipment], truck);
+            assert_eq!(found.trips, []);
+            found.problems.into_iter().map(|problem| (problem.subject, problem.code)).collect::<Vec<_>>()
+        };
+        assert_eq!(with_plate(None), [("B1".to_owned(), ProblemCode::NoVehicle)]);
+        assert_eq!(with_plate(Some("BE 1")), [("B1".to_owned(), ProblemCode::UnknownVehicle)]);
+    }
+}
