@@ -9,5 +9,7 @@ pub mod house;
 pub mod journal;
 pub mod kill_run;
 pub mod live_drive;
+pub mod lossy_proxy;
+pub mod odoo_story;
 pub mod program;
 pub mod wait;
