@@ -95,11 +95,12 @@ fn write_source(page: &mut String, source: &SourceStatus) -> fmt::Result {
     row(page, "Faults", if faults.is_empty() { "none".to_owned() } else { faults.join(", ") })?;
     page.write_str("</dl>")?;
     if !source.raw_tail.is_empty() {
-        page.write_str("<details><summary>Raw lines, newest last</summary><pre>")?;
+        // Not folded away: the page reloads itself, which would fold it again under the reader's eyes.
+        page.write_str("<pre>")?;
         for line in &source.raw_tail {
             writeln!(page, "{}", Escaped(line))?;
         }
-        page.write_str("</pre></details>")?;
+        page.write_str("</pre>")?;
     }
     page.write_str("</article>")
 }
