@@ -4,7 +4,10 @@
 //! second; whoever shows it only formats.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
+use anyhow::Context as _;
 use milepost_proto::{Lane, TimeQuality, Timestamp, Trip};
 use serde::{Deserialize, Serialize};
 
@@ -163,4 +166,46 @@ pub enum UplinkHealth {
     Waiting,
     /// Stopped until a person mends something (certificate, clock, address).
     Stopped,
+}
+
+/// Longest wait for the agent's answer.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Asks the agent that listens at `listen` (the configuration's `http.listen`).
+///
+/// A TLS provider must be installed, as for every use of reqwest, although this is plain HTTP on this machine.
+///
+/// # Errors
+/// A sentence with its mend when nobody listens, or when whoever listens is not an agent.
+pub async fn fetch(listen: SocketAddr) -> anyhow::Result<Status> {
+    let address = reachable(listen);
+    let client = reqwest::Client::builder().no_proxy().timeout(FETCH_TIMEOUT).build()?;
+    let answer = client.get(format!("http://{address}/status")).send().await.with_context(|| {
+        format!("no agent answers at {address}; start it, or compare [http] listen with the running agent's")
+    })?;
+    let answer = answer.error_for_status().with_context(|| format!("{address} does not answer like an agent"))?;
+    answer.json().await.with_context(|| format!("{address} answers, but not with an agent's status"))
+}
+
+/// Where a listener on "any address" is reached from its own machine.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_on_any_address_is_asked_on_loopback() {
+        let check = |listen: &str| reachable(listen.parse().expect("an address")).to_string();
+        assert_eq!(check("0.0.0.0:8080"), "127.0.0.1:8080");
+        assert_eq!(check("[::]:8080"), "[::1]:8080");
+        assert_eq!(check("192.168.8.1:80"), "192.168.8.1:80");
+    }
 }

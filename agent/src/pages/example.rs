@@ -1,0 +1,137 @@
+//! Two vehicles for tests and screenshots: one healthy, one that needs its technician.
+
+use std::collections::BTreeMap;
+
+use milepost_proto::{Lane, TimeQuality, TimeSource, Timestamp};
+
+use crate::status::{
+    LaneStatus, LastPosition, SourceHealth, SourceStatus, SpoolStatus, Status, UplinkHealth, UplinkStatus,
+};
+
+/// Everything works.
+pub(crate) fn healthy() -> Status {
+    Status {
+        version: "0.1.0".to_owned(),
+        device: "truck-7".to_owned(),
+        now: now(),
+        time_quality: TimeQuality { source: TimeSource::Gnss, error_ms: 1_012 },
+        uptime_s: 15_132,
+        boot_id: "6f1d5bd0a7c24fbf9f3e2f8f1d0c9a55".to_owned(),
+        sources: vec![gnss(), can(), mqtt()],
+        position: Some(LastPosition {
+            time: now().plus_millis(-1_000),
+            lat: 52.379_189,
+            lon: 4.899_431,
+            satellites: Some(11),
+            hdop: Some(0.8),
+        }),
+        spool: spool(),
+        uplink: UplinkStatus {
+            gateway: "https://gateway.example:8443".to_owned(),
+            state: UplinkHealth::Idle,
+            why: None,
+            last_receipt_age_s: Some(12),
+            next_attempt_s: Some(18),
+            failures: 0,
+            settled: 48_211,
+            refused: 0,
+            sent_bytes: 402_118,
+            requests: 611,
+        },
+        trip: serde_json::from_str(TRIP).ok(),
+        captures_accepted: 9,
+        captures_rejected: BTreeMap::from([("unknown_stop".to_owned(), 1)]),
+    }
+}
+
+/// The receiver is unplugged, the certificate expired, and a hostile device writes markup on the CAN line.
+pub(crate) fn broken() -> Status {
+    let mut status = healthy();
+    status.sources[0].state = SourceHealth::Lost;
+    status.sources[0].why = Some("/dev/serial/by-id/usb-u-blox_GNSS_receiver-if00 is gone".to_owned());
+    status.sources[0].last_reading_age_s = Some(4_210);
+    status.sources[1].raw_tail = vec!["<script>alert(1)</script>\u{1b}[2J".to_owned(), "x".repeat(200)];
+    status.time_quality = TimeQuality::UNKNOWN;
+    status.uplink.state = UplinkHealth::Stopped;
+    status.uplink.why = Some("the gateway refused this device's certificate; enroll it again".to_owned());
+    status.uplink.last_receipt_age_s = Some(187_000);
+    status.uplink.next_attempt_s = None;
+    status.uplink.failures = 4;
+    status.spool.disk_bytes = 221 << 20;
+    status.spool.lanes[2].waiting = 1_204_334;
+    status.spool.lanes[2].waiting_bytes = 190 << 20;
+    status.trip = None;
+    status
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_millis(1_795_514_400_000)
+}
+
+fn gnss() -> SourceStatus {
+    SourceStatus {
+        name: "gnss".to_owned(),
+        kind: "nmea_serial".to_owned(),
+        state: SourceHealth::Heard,
+        why: None,
+        last_reading_age_s: Some(1),
+        observed: 15_090,
+        kept: 1_877,
+        faults: BTreeMap::from([("bad_checksum".to_owned(), 3)]),
+        raw_tail: vec![
+            "$GPRMC,100000.00,A,5222.75134,N,00453.96586,E,12.4,271.0,241126,,,A*5B".to_owned(),
+            "$GPGGA,100000.00,5222.75134,N,00453.96586,E,1,11,0.8,3.1,M,46.0,M,,*6D".to_owned(),
+        ],
+    }
+}
+
+fn can() -> SourceStatus {
+    SourceStatus {
+        name: "can0".to_owned(),
+        kind: "candump".to_owned(),
+        raw_tail: vec!["(1795514399.120000) can0 0CF00400#F07D7D8025000F7D".to_owned()],
+        observed: 120_431,
+        kept: 3_020,
+        faults: BTreeMap::from([("not_available".to_owned(), 812), ("unknown_frame".to_owned(), 4_411)]),
+        ..gnss()
+    }
+}
+
+fn mqtt() -> SourceStatus {
+    SourceStatus {
+        name: "mqtt".to_owned(),
+        kind: "mqtt".to_owned(),
+        raw_tail: vec!["milepost/truck-7/pod (412 bytes)".to_owned()],
+        last_reading_age_s: Some(1_800),
+        observed: 0,
+        kept: 0,
+        faults: BTreeMap::new(),
+        ..gnss()
+    }
+}
+
+fn spool() -> SpoolStatus {
+    let lane = |lane, waiting, waiting_bytes, last_sequence| LaneStatus {
+        lane,
+        waiting,
+        waiting_bytes,
+        oldest: (waiting > 0).then(|| now().plus_millis(-20_000)),
+        last_sequence,
+    };
+    SpoolStatus {
+        spool_id: "0123456789abcdef0123456789abcdef".to_owned(),
+        lanes: vec![
+            lane(Lane::Evidence, 0, 0, 10),
+            lane(Lane::Event, 2, 64, 402),
+            lane(Lane::Telemetry, 20, 160, 47_999),
+        ],
+        disk_bytes: 1 << 20,
+        quota_bytes: 256 << 20,
+        blobs_waiting: 1,
+    }
+}
+
+const TRIP: &str = r#"{"id":"T-2026-1124","stops":[
+    {"id":"D","kind":"depot","lat":52.3,"lon":4.9,"name":"Depot West"},
+    {"id":"S1","kind":"delivery","shipment":"P1","lat":52.3,"lon":4.9,"name":"Bakker & Zonen","address":"Keizersgracht 1"},
+    {"id":"S2","kind":"delivery","shipment":"P2","lat":52.4,"lon":4.8}]}"#;

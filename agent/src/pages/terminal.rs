@@ -1,0 +1,129 @@
+//! The status in a terminal: what the page says, for `milepost-agent status`.
+//!
+//! Promise: the verdict stands first, and raw bytes from a device cannot command the terminal.
+
+use std::fmt::{self, Write as _};
+
+use super::quantity::{Bytes, Seconds, Visible};
+use super::status_page::{clock_words, uplink_word};
+use super::verdict::{is_driver_app, verdict};
+use crate::status::{SourceHealth, SourceStatus, Status};
+
+/// The status as lines of text.
+#[must_use]
+pub fn render_terminal(status: &Status) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = write_status(&mut text, status);
+    text
+}
+
+fn write_status(text: &mut String, status: &Status) -> fmt::Result {
+    let verdict = verdict(status);
+    writeln!(text, "{}: {}", Visible(&status.device), verdict.headline())?;
+    for finding in &verdict.findings {
+        writeln!(text, "  {}: {}", finding.health.as_str(), Visible(&finding.what))?;
+        writeln!(text, "    {}", Visible(&finding.mend))?;
+    }
+    writeln!(text, "\nas of {}, running for {}", status.now, Seconds(status.uptime_s))?;
+    writeln!(text, "clock     {}", clock_words(status.time_quality))?;
+    match status.position {
+        Some(position) => writeln!(text, "position  {:.5}, {:.5} at {}", position.lat, position.lon, position.time)?,
+        None => writeln!(text, "position  none yet")?,
+    }
+    status.sources.iter().try_for_each(|source| write_source(text, source))?;
+    write_spool(text, status)?;
+    write_uplink(text, status)?;
+    match &status.trip {
+        Some(trip) => writeln!(text, "trip      {}, {} stops", Visible(&trip.id), trip.stops.len())?,
+        None => writeln!(text, "trip      none")?,
+    }
+    let rejected: u64 = status.captures_rejected.values().sum();
+    writeln!(text, "captures  {} accepted, {rejected} rejected", status.captures_accepted)?;
+    writeln!(text, "versions  agent {}, boot {}", Visible(&status.version), Visible(&status.boot_id))
+}
+
+fn write_source(text: &mut String, source: &SourceStatus) -> fmt::Result {
+    let state = match source.state {
+        SourceHealth::Opening => "opening",
+        SourceHealth::Silent => "waiting",
+        SourceHealth::Heard => "heard",
+        SourceHealth::Lost => "lost",
+        SourceHealth::Ended => "ended",
+    };
+    write!(text, "source    {} ({}): {state}", Visible(&source.name), Visible(&source.kind))?;
+    if let Some(age) = source.last_reading_age_s {
+        write!(text, ", {} ago", Seconds(age))?;
+    }
+    if !is_driver_app(&source.kind) {
+        write!(text, ", {} decoded, {} kept", source.observed, source.kept)?;
+    }
+    for (kind, count) in &source.faults {
+        write!(text, ", {} {count}", Visible(kind))?;
+    }
+    writeln!(text)?;
+    source.raw_tail.iter().try_for_each(|line| writeln!(text, "          | {}", Visible(line)))
+}
+
+fn write_spool(text: &mut String, status: &Status) -> fmt::Result {
+    let spool = &status.spool;
+    writeln!(text, "spool     {} of {} on disk", Bytes(spool.disk_bytes), Bytes(spool.quota_bytes))?;
+    for lane in &spool.lanes {
+        let (waiting, bytes) = (lane.waiting, Bytes(lane.waiting_bytes));
+        writeln!(
+            text,
+            "          {:<9} {waiting} waiting, {bytes}, last no. {}",
+            lane.lane.as_str(),
+            lane.last_sequence
+        )?;
+    }
+    writeln!(text, "          {} photos and signatures waiting", spool.blobs_waiting)
+}
+
+fn write_uplink(text: &mut String, status: &Status) -> fmt::Result {
+    let uplink = &status.uplink;
+    write!(text, "gateway   {}: {}", Visible(&uplink.gateway), uplink_word(uplink.state).0)?;
+    match uplink.last_receipt_age_s {
+        Some(age) => write!(text, ", last receipt {} ago", Seconds(age))?,
+        None => write!(text, ", no receipt since the start")?,
+    }
+    if let Some(wait) = uplink.next_attempt_s {
+        write!(text, ", next request in {}", Seconds(wait))?;
+    }
+    if let Some(why) = &uplink.why {
+        write!(text, ", {}", Visible(why))?;
+    }
+    writeln!(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pages::example;
+
+    #[test]
+    fn the_first_line_is_the_verdict() {
+        let first = |status: &Status| render_terminal(status).lines().next().map(str::to_owned);
+        assert_eq!(first(&example::healthy()).as_deref(), Some("truck-7: Everything works."));
+        assert_eq!(first(&example::broken()).as_deref(), Some("truck-7: Broken: needs you now."));
+    }
+
+    #[test]
+    fn every_part_of_the_page_has_its_line() {
+        let text = render_terminal(&example::healthy());
+        for line in [
+            "clock     by satellite, right within 1.0 s",
+            "source    gnss (nmea_serial): heard, 1 s ago, 15090 decoded, 1877 kept, bad_checksum 3",
+            "          telemetry 20 waiting, 160 B, last no. 47999",
+            "gateway   https://gateway.example:8443: up to date, last receipt 12 s ago, next request in 18 s",
+            "trip      T-2026-1124, 3 stops",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn raw_bytes_do_not_reach_the_terminal() {
+        assert!(!render_terminal(&example::broken()).contains('\u{1b}'));
+    }
+}
