@@ -32,9 +32,7 @@ impl Phone {
     #[must_use]
     pub fn over_http(agent: &str, stop: &str, prefix: &str) -> Self {
         let (url, http) = (format!("{agent}/v1/driver"), http());
-        Self::start(stop, prefix, move |capture| {
-            http.post(&url).send_json(capture).is_ok()
-        })
+        Self::start(stop, prefix, move |capture| http.post(&url).send_json(capture).is_ok())
     }
 
     /// Starts capturing over MQTT by the foreign client `mosquitto_pub`, at QoS 1.

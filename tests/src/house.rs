@@ -139,11 +139,7 @@ impl House {
         self.wait_for(&url, |house| house.agent.as_mut())
     }
 
-    fn wait_for(
-        &mut self,
-        url: &str,
-        program: impl Fn(&mut Self) -> Option<&mut Program>,
-    ) -> anyhow::Result<()> {
+    fn wait_for(&mut self, url: &str, program: impl Fn(&mut Self) -> Option<&mut Program>) -> anyhow::Result<()> {
         let http = driver::http();
         let outcome = wait::until(url, START_LIMIT, || {
             if http.get(url).call().is_ok() {

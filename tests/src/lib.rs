@@ -10,6 +10,5 @@ pub mod journal;
 pub mod kill_run;
 pub mod live_drive;
 pub mod lossy_proxy;
-pub mod odoo_story;
 pub mod program;
 pub mod wait;

@@ -38,7 +38,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
 /// Writes `ca.pem`, `gateway.pem`, `gateway.key`, and `DEVICE.pem`, `DEVICE.key` for each of `devices` into `folder`.
 /// The gateway's certificate is for `localhost` and `127.0.0.1`. All are valid from last year to the end of next year.
-pub(crate) fn issue(folder: &Path, fleet: &str, devices: &[&str]) -> Result<()> {
+///
+/// # Errors
+/// When a name cannot name files, or a file cannot be written.
+pub fn issue(folder: &Path, fleet: &str, devices: &[&str]) -> Result<()> {
     for name in devices {
         ensure!(is_plain_name(name), "device {name:?} must be letters, digits, '-', '_' or '.', for it names files");
         ensure!(!["ca", "gateway"].contains(name), "device {name:?} would overwrite the {name}'s files");

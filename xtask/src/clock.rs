@@ -38,3 +38,10 @@ pub(crate) fn year() -> i32 {
 pub(crate) fn pause(duration: Duration) {
     std::thread::park_timeout(duration);
 }
+
+/// The time now, by the operating system.
+#[expect(clippy::disallowed_methods, reason = "this is the file that reads the clock")]
+pub(crate) fn unix_now() -> milepost_proto::Timestamp {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    milepost_proto::Timestamp::from_millis(i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX))
+}

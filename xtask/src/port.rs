@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 /// `N` different ports that nobody listened on a moment ago. Another process may still take one first; the service that
 /// wanted it then fails to start and says so.
-pub(crate) fn free<const N: usize>() -> Result<[u16; N]> {
+pub fn free<const N: usize>() -> Result<[u16; N]> {
     // All are held at once, or the system might hand out the same one twice.
     let mut held = Vec::with_capacity(N);
     let mut ports = [0; N];

@@ -4,14 +4,18 @@
 //! Promise: everything goes through Odoo's own API, as a person's clicks would; each call of a builder makes new records
 //! with names of their own, so that tests share one database without seeing each other.
 
+use std::time::Duration;
+
 use anyhow::{Context, bail};
-use milepost_gateway::odoo::{ApiKey, Mode, Settings};
 use serde_json::{Value, json};
+
+/// Longest wait for an answer: the first call after a start compiles what it needs.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A real Odoo, spoken to with the rights of its administrator.
 #[derive(Clone)]
 pub struct Odoo {
-    http: reqwest::Client,
+    http: ureq::Agent,
     url: String,
     database: String,
     key: String,
@@ -62,7 +66,7 @@ pub struct Note {
 
 impl Odoo {
     /// The Odoo that the environment names (`MILEPOST_ODOO_URL`, `MILEPOST_ODOO_DB`, `MILEPOST_ODOO_KEY_FILE`), or `None`
-    /// when it names none. Installs the TLS provider that the HTTP client wants.
+    /// when it names none.
     ///
     /// # Errors
     /// The environment names one but is incomplete.
@@ -71,18 +75,31 @@ impl Odoo {
         let database = std::env::var("MILEPOST_ODOO_DB").context("MILEPOST_ODOO_DB is not set")?;
         let key_file = std::env::var("MILEPOST_ODOO_KEY_FILE").context("MILEPOST_ODOO_KEY_FILE is not set")?;
         let key = std::fs::read_to_string(&key_file).with_context(|| format!("failed to read {key_file}"))?;
-        Self::new(&url, &database, key.trim()).map(Some)
+        Ok(Some(Self::new(&url, &database, key.trim())))
     }
 
     /// An Odoo at `url`.
-    ///
-    /// # Errors
-    /// The HTTP client cannot be built.
-    pub fn new(url: &str, database: &str, key: &str) -> anyhow::Result<Self> {
-        // Fails when it is installed already, which is as good.
-        rustls::crypto::ring::default_provider().install_default().ok();
-        let http = reqwest::Client::builder().build()?;
-        Ok(Self { http, url: url.trim_end_matches('/').to_owned(), database: database.to_owned(), key: key.to_owned() })
+    #[must_use]
+    pub fn new(url: &str, database: &str, key: &str) -> Self {
+        let config = ureq::Agent::config_builder().timeout_global(Some(ANSWER_PATIENCE)).http_status_as_error(false);
+        Self {
+            http: config.build().new_agent(),
+            url: url.trim_end_matches('/').to_owned(),
+            database: database.to_owned(),
+            key: key.to_owned(),
+        }
+    }
+
+    /// Its only database, as far as the story goes.
+    #[must_use]
+    pub fn database(&self) -> &str {
+        &self.database
+    }
+
+    /// The API key.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
     }
 
     /// Base address.
@@ -97,35 +114,21 @@ impl Odoo {
         self.url.split_once("//").map_or(self.url.as_str(), |(_, authority)| authority)
     }
 
-    /// The gateway's settings for this Odoo, by way of `url` (its own, or a proxy's).
-    #[must_use]
-    pub fn settings(&self, url: &str) -> Settings {
-        Settings {
-            url: url.to_owned(),
-            database: self.database.clone(),
-            api_key: ApiKey::new(&self.key),
-            mode: Mode::Live,
-            timeout_s: 60,
-        }
-    }
-
     /// Calls a method.
     ///
     /// # Errors
     /// Whatever Odoo says that is not a success.
-    pub async fn call(&self, model: &str, method: &str, body: Value) -> anyhow::Result<Value> {
+    pub fn call(&self, model: &str, method: &str, body: Value) -> anyhow::Result<Value> {
         let place = format!("{model}.{method}");
-        let response = self
+        let mut response = self
             .http
             .post(format!("{}/json/2/{model}/{method}", self.url))
-            .bearer_auth(&self.key)
+            .header("Authorization", format!("bearer {}", self.key))
             .header("X-Odoo-Database", &self.database)
-            .json(&body)
-            .send()
-            .await
+            .send_json(&body)
             .with_context(|| format!("failed to call {place}"))?;
         let status = response.status();
-        let text = response.text().await?;
+        let text = response.body_mut().read_to_string()?;
         let answer: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
         if !status.is_success() {
             bail!("{place}: {status}: {}", answer.get("message").and_then(Value::as_str).unwrap_or(&text));
@@ -137,15 +140,15 @@ impl Odoo {
     ///
     /// # Errors
     /// Whatever Odoo says.
-    pub async fn confirm_order(&self, order: &Order) -> anyhow::Result<ConfirmedOrder> {
-        let partner_id = self.create_customer(order).await?;
-        let product_id = self.create_product_in_stock(order).await?;
+    pub fn confirm_order(&self, order: &Order) -> anyhow::Result<ConfirmedOrder> {
+        let partner_id = self.create_customer(order)?;
+        let product_id = self.create_product_in_stock(order)?;
         let line = json!([0, 0, {"product_id": product_id, "product_uom_qty": order.quantity}]);
-        let sale_order_id = self.create("sale.order", json!({"partner_id": partner_id, "order_line": [line]})).await?;
-        self.call("sale.order", "action_confirm", json!({"ids": [sale_order_id]})).await?;
-        let order = self.read("sale.order", sale_order_id, &["name", "picking_ids"]).await?;
+        let sale_order_id = self.create("sale.order", json!({"partner_id": partner_id, "order_line": [line]}))?;
+        self.call("sale.order", "action_confirm", json!({"ids": [sale_order_id]}))?;
+        let order = self.read("sale.order", sale_order_id, &["name", "picking_ids"])?;
         let picking_id = order["picking_ids"][0].as_i64().context("the order has no delivery")?;
-        let picking = self.read("stock.picking", picking_id, &["name"]).await?;
+        let picking = self.read("stock.picking", picking_id, &["name"])?;
         Ok(ConfirmedOrder {
             partner_id,
             product_id,
@@ -160,28 +163,28 @@ impl Odoo {
     ///
     /// # Errors
     /// Whatever Odoo says.
-    pub async fn plan_batch(&self, pickings: &[i64], license_plate: &str) -> anyhow::Result<String> {
-        let vehicle = self.vehicle(license_plate).await?;
+    pub fn plan_batch(&self, pickings: &[i64], license_plate: &str) -> anyhow::Result<String> {
+        let vehicle = self.vehicle(license_plate)?;
         let first = pickings.first().copied().context("a batch has at least one picking")?;
-        let picking_type = self.read("stock.picking", first, &["picking_type_id"]).await?["picking_type_id"][0].clone();
+        let picking_type = self.read("stock.picking", first, &["picking_type_id"])?["picking_type_id"][0].clone();
         let values = json!({"picking_ids": [[6, 0, pickings]], "vehicle_id": vehicle, "picking_type_id": picking_type});
-        let batch = self.create("stock.picking.batch", values).await?;
+        let batch = self.create("stock.picking.batch", values)?;
         for (sequence, picking) in pickings.iter().enumerate() {
             let values = json!({"batch_sequence": sequence + 1});
-            self.call("stock.picking", "write", json!({"ids": [picking], "vals": values})).await?;
+            self.call("stock.picking", "write", json!({"ids": [picking], "vals": values}))?;
         }
-        self.call("stock.picking.batch", "action_confirm", json!({"ids": [batch]})).await?;
-        text(&self.read("stock.picking.batch", batch, &["name"]).await?, "name")
+        self.call("stock.picking.batch", "action_confirm", json!({"ids": [batch]}))?;
+        text(&self.read("stock.picking.batch", batch, &["name"])?, "name")
     }
 
     /// The notes on a picking that carry a key of ours, oldest first.
     ///
     /// # Errors
     /// Whatever Odoo says.
-    pub async fn notes(&self, picking: i64) -> anyhow::Result<Vec<Note>> {
+    pub fn notes(&self, picking: i64) -> anyhow::Result<Vec<Note>> {
         let domain =
             json!([["model", "=", "stock.picking"], ["res_id", "=", picking], ["message_id", "like", "@milepost"]]);
-        let rows = self.search("mail.message", domain, &["message_id", "body", "attachment_ids"]).await?;
+        let rows = self.search("mail.message", domain, &["message_id", "body", "attachment_ids"])?;
         rows.iter()
             .map(|row| {
                 Ok(Note {
@@ -198,61 +201,61 @@ impl Odoo {
     ///
     /// # Errors
     /// Whatever Odoo says.
-    pub async fn attachments(&self, picking: i64) -> anyhow::Result<Vec<(String, String)>> {
+    pub fn attachments(&self, picking: i64) -> anyhow::Result<Vec<(String, String)>> {
         let domain = json!([["res_model", "=", "stock.picking"], ["res_id", "=", picking]]);
-        let rows = self.search("ir.attachment", domain, &["name", "checksum"]).await?;
+        let rows = self.search("ir.attachment", domain, &["name", "checksum"])?;
         rows.iter().map(|row| Ok((text(row, "name")?, text(row, "checksum")?))).collect()
     }
 
-    async fn create_customer(&self, order: &Order) -> anyhow::Result<i64> {
-        let country = self.search("res.country", json!([["code", "=", "CH"]]), &["id"]).await?;
+    fn create_customer(&self, order: &Order) -> anyhow::Result<i64> {
+        let country = self.search("res.country", json!([["code", "=", "CH"]]), &["id"])?;
         let mut values = json!({"name": order.customer, "street": "Dockstrasse 1", "zip": "8005", "city": "Zürich"});
         values["country_id"] = country.first().context("Odoo knows Switzerland")?["id"].clone();
         if let Some((lat, lon)) = order.place {
             values["partner_latitude"] = json!(lat);
             values["partner_longitude"] = json!(lon);
         }
-        self.create("res.partner", values).await
+        self.create("res.partner", values)
     }
 
-    async fn create_product_in_stock(&self, order: &Order) -> anyhow::Result<i64> {
+    fn create_product_in_stock(&self, order: &Order) -> anyhow::Result<i64> {
         let values = json!({
             "name": "Pallet of widgets", "type": "consu", "is_storable": true, "list_price": 50.0,
             "invoice_policy": "delivery", "barcode": order.barcode,
         });
-        let product = self.create("product.product", values).await?;
-        let locations = self.search("stock.location", json!([["usage", "=", "internal"]]), &["id"]).await?;
+        let product = self.create("product.product", values)?;
+        let locations = self.search("stock.location", json!([["usage", "=", "internal"]]), &["id"])?;
         let location = locations.first().context("Odoo has a stock location")?["id"].clone();
         let stock = json!({"product_id": product, "location_id": location, "inventory_quantity": order.quantity});
         let body = json!({"vals_list": [stock], "context": {"inventory_mode": true}});
-        let quant = self.call("stock.quant", "create", body).await?;
-        self.call("stock.quant", "action_apply_inventory", json!({"ids": quant})).await?;
+        let quant = self.call("stock.quant", "create", body)?;
+        self.call("stock.quant", "action_apply_inventory", json!({"ids": quant}))?;
         Ok(product)
     }
 
-    async fn vehicle(&self, license_plate: &str) -> anyhow::Result<i64> {
-        let known = self.search("fleet.vehicle", json!([["license_plate", "=", license_plate]]), &["id"]).await?;
+    fn vehicle(&self, license_plate: &str) -> anyhow::Result<i64> {
+        let known = self.search("fleet.vehicle", json!([["license_plate", "=", license_plate]]), &["id"])?;
         if let Some(id) = known.first().and_then(|row| row["id"].as_i64()) {
             return Ok(id);
         }
-        let brand = self.create("fleet.vehicle.model.brand", json!({"name": "Milepost"})).await?;
-        let model = self.create("fleet.vehicle.model", json!({"name": "Truck", "brand_id": brand})).await?;
-        self.create("fleet.vehicle", json!({"model_id": model, "license_plate": license_plate})).await
+        let brand = self.create("fleet.vehicle.model.brand", json!({"name": "Milepost"}))?;
+        let model = self.create("fleet.vehicle.model", json!({"name": "Truck", "brand_id": brand}))?;
+        self.create("fleet.vehicle", json!({"model_id": model, "license_plate": license_plate}))
     }
 
-    async fn create(&self, model: &str, values: Value) -> anyhow::Result<i64> {
-        let created = self.call(model, "create", json!({"vals_list": [values]})).await?;
+    fn create(&self, model: &str, values: Value) -> anyhow::Result<i64> {
+        let created = self.call(model, "create", json!({"vals_list": [values]}))?;
         created[0].as_i64().with_context(|| format!("{model}.create answered {created}"))
     }
 
-    async fn read(&self, model: &str, id: i64, fields: &[&str]) -> anyhow::Result<Value> {
-        let rows = self.call(model, "read", json!({"ids": [id], "fields": fields})).await?;
+    fn read(&self, model: &str, id: i64, fields: &[&str]) -> anyhow::Result<Value> {
+        let rows = self.call(model, "read", json!({"ids": [id], "fields": fields}))?;
         rows.get(0).cloned().with_context(|| format!("{model} {id} is gone"))
     }
 
-    async fn search(&self, model: &str, domain: Value, fields: &[&str]) -> anyhow::Result<Vec<Value>> {
+    fn search(&self, model: &str, domain: Value, fields: &[&str]) -> anyhow::Result<Vec<Value>> {
         let body = json!({"domain": domain, "fields": fields, "order": "id asc"});
-        let rows = self.call(model, "search_read", body).await?;
+        let rows = self.call(model, "search_read", body)?;
         rows.as_array().cloned().with_context(|| format!("{model}.search_read answered {rows}"))
     }
 }
