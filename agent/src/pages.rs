@@ -9,7 +9,7 @@
 //! | `GET /` | the status page: first the [`verdict`], then every number behind it |
 //! | `GET /status` | [`Status`] as JSON |
 //! | `GET /metrics` | the same for Prometheus |
-//! | `/v1/…` | the driver app, see [`http`](crate::intake::http) |
+//! | `/v1/…` | the driver app, see [`http`] |
 
 #[cfg(test)]
 mod example;

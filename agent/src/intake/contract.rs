@@ -223,6 +223,23 @@ mod tests {
         assert_eq!(client_ref_of(format!(r#"{{"client_ref":"{}""#, "x".repeat(129)).as_bytes()), None);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_are_too_strange_to_be_answered(
+            message in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300),
+            prefix_len in 0..POD.len(),
+        ) {
+            let torn = [&POD.as_bytes()[..prefix_len], &message].concat();
+            for contract in [Contract::Pod, Contract::Exception, Contract::Driver] {
+                let read = contract.read(&torn);
+                proptest::prop_assert!(read.map_or_else(|rejection| !rejection.mend.is_empty(), |_| true));
+            }
+            let client_ref = client_ref_of(&torn);
+            // The reference is whole once its closing quote arrived.
+            proptest::prop_assert!(prefix_len < 19 || client_ref.as_deref() == Some("c-1"));
+        }
+    }
+
     fn trip() -> Trip {
         serde_json::from_str(r#"{"id":"T1","stops":[{"id":"S1","kind":"delivery","lat":47,"lon":8}]}"#).expect("a trip")
     }

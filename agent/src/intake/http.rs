@@ -10,7 +10,7 @@
 //! with a 4xx the app must not repeat unchanged, or 503 when the vehicle cannot keep it now.
 
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
+use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -23,6 +23,7 @@ use serde::Deserialize;
 use super::blob;
 use super::contract::{Contract, MESSAGE_BYTES_MAX};
 use super::{AcceptedAnswer, BlobAnswer};
+use crate::event::BlobPart;
 use crate::pages::PagesState;
 use crate::source::{FaultCounts, ShuttingDown, SourceNews};
 
@@ -65,19 +66,28 @@ struct PartQuery {
 
 async fn blob_part(
     State(state): State<PagesState>,
-    Path(sha256): Path<String>,
-    Query(PartQuery { offset, size }): Query<PartQuery>,
+    sha256: Result<Path<String>, PathRejection>,
+    query: Result<Query<PartQuery>, QueryRejection>,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    let offset = offset.as_deref().unwrap_or("0");
-    let read = body.map_err(|error| unread(&error, BLOB_PART_BYTES_MAX));
-    match read.and_then(|bytes| blob::read_part(&sha256, offset, size.as_deref(), &bytes)) {
+    match read_part(sha256, query, body) {
         Ok(part) => match state.intake.blob_part(part).await {
             Ok(progress) => (StatusCode::CREATED, Json(BlobAnswer::from(progress))).into_response(),
             Err(rejection) => refuse(rejection),
         },
         Err(rejection) => refuse_counted(rejection, &state).await,
     }
+}
+
+fn read_part(
+    sha256: Result<Path<String>, PathRejection>,
+    query: Result<Query<PartQuery>, QueryRejection>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<BlobPart, Rejection> {
+    let Path(sha256) = sha256.map_err(|error| misaddressed(&error.body_text()))?;
+    let Query(PartQuery { offset, size }) = query.map_err(|error| misaddressed(&error.body_text()))?;
+    let bytes = body.map_err(|error| unread(&error, BLOB_PART_BYTES_MAX))?;
+    blob::read_part(&sha256, offset.as_deref().unwrap_or("0"), size.as_deref(), &bytes)
 }
 
 async fn trip(State(state): State<PagesState>) -> Response {
@@ -97,6 +107,10 @@ fn require_json(headers: &HeaderMap) -> Result<(), Rejection> {
         let mend = "send the header content-type: application/json";
         Err(Rejection::new(RejectionCode::Malformed, "the message is not marked as JSON", mend))
     }
+}
+
+fn misaddressed(what: &str) -> Rejection {
+    Rejection::new(RejectionCode::Malformed, what, "send the part to /v1/blobs/<sha256>?offset=<bytes>&size=<bytes>")
 }
 
 fn unread(error: &BytesRejection, bytes_max: usize) -> Rejection {

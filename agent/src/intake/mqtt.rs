@@ -13,8 +13,10 @@
 //! given up: the broker forgets the packet together with everything unacknowledged, none of which was accepted, so the
 //! apps still hold it and send it again.
 //!
-//! Three loops share one connection: `carry` moves packets, [`answer`] answers messages in their order, [`greeting`]
-//! subscribes and publishes the trip. `carry` never waits long for the others, because they wait for it.
+//! Two loops share one connection: `Carrier` moves packets and answers messages one by one, `greeting` subscribes and
+//! publishes the trip. The carrier waits for commits and for nothing else: were it to wait for room in a queue that it
+//! alone empties, both would wait for ever. Brokers overshoot their in-flight window (mosquitto 2.0 sends a whole window
+//! per acknowledgement when a backlog drains), so what is unanswered waits in the socket, not in memory.
 
 mod answer;
 mod greeting;
@@ -28,9 +30,10 @@ use milepost_proto::uplink::BLOB_PART_BYTES_MAX;
 use milepost_proto::{DeviceId, Trip};
 use rumqttc::{AsyncClient, ConnectReturnCode, ConnectionError, EventLoop, LastWill, MqttOptions, Packet, Publish};
 use rumqttc::{Event, QoS, StateError};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use self::answer::{Answerer, Reply};
 use super::topic::Topics;
 use crate::config::MqttConfig;
 use crate::event::Intake;
@@ -39,23 +42,12 @@ use crate::source::{FaultCounts, ShuttingDown, SourceLink, SourceNews};
 /// Largest packet that is read at all, bytes. Far above what is accepted, so that an app which sends a whole photo at
 /// once is told `too_large` instead of hearing nothing.
 pub const PACKET_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Most messages waiting for their answer.
-const DELIVERIES_MAX: usize = 32;
-/// Most packets waiting to be sent.
-const REQUESTS_MAX: usize = 64;
-/// Longest wait for room among the deliveries; then the connection is dropped and the broker delivers again.
-const STALL_MAX: Duration = Duration::from_secs(5);
-/// Silence after which the broker is asked whether it is still there.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
-
-/// A message and the connection it came by; its PUBACK is good on that connection only.
-struct Delivery {
-    connection: u64,
-    publish: Publish,
-}
-
-/// The number of the connection that stands, if one does.
-type Connection = watch::Receiver<Option<u64>>;
+/// Most packets waiting to be sent. Two follow each message and they are sent between reads, so this is never reached
+/// by a broker that takes them; when it is, the connection is dropped and the broker delivers again.
+const REQUESTS_MAX: usize = 1024;
+/// Silence after which the broker is asked whether it is still there. A commit that takes longer than half as much again
+/// costs the connection, not the message.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// Serves the driver app until `shutdown`, through whatever the broker does.
 ///
@@ -83,15 +75,12 @@ async fn serve(
 ) -> Result<Infallible, ShuttingDown> {
     let topics = Topics::new(device);
     let (client, event_loop) = AsyncClient::new(readable_options(config, device, &topics, link).await?, REQUESTS_MAX);
-    let (connection_sender, connection) = watch::channel(None);
-    let (deliveries_sender, deliveries) = mpsc::channel(DELIVERIES_MAX);
-    let carrier = Carrier { event_loop, connections: 0, connection: connection_sender, deliveries: deliveries_sender };
+    let (connected_sender, connected) = watch::channel(false);
+    let greeting = greeting::greet(client.clone(), connected, trip, &topics);
     let address = format!("{}:{}", config.host, config.port);
-    let (never, _, _) = tokio::try_join!(
-        carrier.carry(link, &address),
-        answer::answer(deliveries, &client, &connection, &intake, &topics, link),
-        greeting::greet(&client, connection.clone(), trip, &topics),
-    )?;
+    let answerer = Answerer { intake, topics: &topics, link };
+    let carrier = Carrier { event_loop, client, connected: connected_sender, answerer, address };
+    let (never, _) = tokio::try_join!(carrier.carry(link), greeting)?;
     Ok(never)
 }
 
@@ -136,45 +125,39 @@ fn read_password(path: &Path) -> anyhow::Result<String> {
 }
 
 /// Moves packets: the only one who touches the network.
-struct Carrier {
+struct Carrier<'r> {
     event_loop: EventLoop,
-    /// Connections made so far.
-    connections: u64,
-    connection: watch::Sender<Option<u64>>,
-    deliveries: mpsc::Sender<Delivery>,
+    client: AsyncClient,
+    /// Whether a connection stands; written on every change, also from one connection to the next.
+    connected: watch::Sender<bool>,
+    answerer: Answerer<'r>,
+    /// The broker, for people.
+    address: String,
 }
 
-impl Carrier {
-    async fn carry(mut self, link: &SourceLink, address: &str) -> Result<Infallible, ShuttingDown> {
+impl Carrier<'_> {
+    async fn carry(mut self, link: &SourceLink) -> Result<Infallible, ShuttingDown> {
         let mut failures = 0;
         loop {
             let lost = match self.event_loop.poll().await {
-                Ok(Event::Incoming(Packet::ConnAck(_))) if self.event_loop.mqtt_options.clean_session() => {
-                    // The poisoned session is gone; now a lasting one.
-                    self.event_loop.mqtt_options.set_clean_session(false);
-                    self.event_loop.clean();
-                    continue;
-                }
                 Ok(Event::Incoming(Packet::ConnAck(_))) => {
-                    self.connections += 1;
-                    self.connection.send_replace(Some(self.connections));
-                    link.tell(SourceNews::Opened).await?;
+                    self.connect(link).await?;
                     None
                 }
                 Ok(Event::Incoming(Packet::PingResp)) => {
+                    // The connection holds, which a ConnAck alone does not show.
                     failures = 0;
                     None
                 }
                 Ok(Event::Incoming(Packet::Publish(publish))) => {
-                    // As above: the connection holds, which a ConnAck alone does not show.
                     failures = 0;
-                    self.deliver(publish).await?
+                    self.answer(publish).await?
                 }
                 Ok(_) => None,
-                Err(error) => Some(self.part(&error, link, address).await?),
+                Err(error) => Some(self.part(&error, link).await?),
             };
             if let Some(why) = lost {
-                self.connection.send_replace(None);
+                self.connected.send_replace(false);
                 link.tell(SourceNews::Lost { why }).await?;
                 failures += 1;
                 tokio::time::sleep(reconnect_delay(failures)).await;
@@ -182,34 +165,44 @@ impl Carrier {
         }
     }
 
-    /// Hands a message on; says why where the connection was dropped instead.
-    async fn deliver(&mut self, mut publish: Publish) -> Result<Option<String>, ShuttingDown> {
+    async fn connect(&mut self, link: &SourceLink) -> Result<(), ShuttingDown> {
+        if self.event_loop.mqtt_options.clean_session() {
+            // The poisoned session is gone; now a lasting one.
+            self.event_loop.mqtt_options.set_clean_session(false);
+            self.event_loop.clean();
+            return Ok(());
+        }
+        self.connected.send_replace(true);
+        link.tell(SourceNews::Opened).await
+    }
+
+    /// Answers a message, then acknowledges it; says why where the connection was dropped instead.
+    ///
+    /// An acknowledgement is good on its own connection only: on the next one its packet id may mean another message.
+    /// None can stray, because connections change in `poll` alone and take the queued acknowledgements with them.
+    async fn answer(&mut self, mut publish: Publish) -> Result<Option<String>, ShuttingDown> {
         if publish.payload.len() > BLOB_PART_BYTES_MAX {
             // One byte above the bound is enough to be refused; the rest need not wait in memory.
             publish.payload = publish.payload[..=BLOB_PART_BYTES_MAX].to_vec().into();
         }
-        let delivery = Delivery { connection: self.connections, publish };
-        match tokio::time::timeout(STALL_MAX, self.deliveries.send(delivery)).await {
-            Ok(sent) => sent.map(|()| None).map_err(|_| ShuttingDown),
-            Err(_) => {
-                self.event_loop.clean();
-                Ok(Some("the vehicle keeps up with the broker no longer; messages will be delivered again".to_owned()))
-            }
+        let reply = self.answerer.reply(&publish).await?;
+        let replied = reply.map_or(Ok(()), |Reply { topic, payload }| {
+            self.client.try_publish(topic, QoS::AtLeastOnce, false, payload)
+        });
+        if replied.and_then(|()| self.client.try_ack(&publish)).is_ok() {
+            return Ok(None);
         }
+        self.event_loop.clean();
+        Ok(Some(format!("the broker at {} takes no answers; it will deliver again", self.address)))
     }
 
     /// Draws the consequences of a lost connection; returns the reason for people.
-    async fn part(
-        &mut self,
-        error: &ConnectionError,
-        link: &SourceLink,
-        address: &str,
-    ) -> Result<String, ShuttingDown> {
+    async fn part(&mut self, error: &ConnectionError, link: &SourceLink) -> Result<String, ShuttingDown> {
         if is_poisoned(error) {
             self.event_loop.mqtt_options.set_clean_session(true);
             link.tell(SourceNews::Faults(FaultCounts::from([("oversized_packet", 1)]))).await?;
         }
-        Ok(reason(error, address))
+        Ok(reason(error, &self.address))
     }
 }
 

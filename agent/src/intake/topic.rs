@@ -13,7 +13,9 @@
 //! | `…/rejected/<client_ref>`, `…/rejected/<sha256>` | from the agent | `{"code","message","mend"}` |
 //! | `…/agent` | from the agent, retained | `online`, or `offline` as its last will |
 //!
-//! A message without a readable `client_ref` is answered on `…/rejected/unreadable`.
+//! A message without a readable `client_ref`, or a part whose name is no hash, is answered on `…/rejected/unreadable`.
+//! A blob is whole once its contiguous bytes have the hash it is named by; the optional `<size>` refuses a blob that
+//! will be too large with its first part instead of its last.
 
 use std::fmt::Write as _;
 
@@ -139,6 +141,15 @@ mod tests {
         ];
         for (topic, expected) in cases {
             assert_eq!(topics().read(topic), expected, "{topic}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_reference_is_one_level_of_its_own(one: String, other: String) {
+            let (first, second) = (level(&one), level(&other));
+            proptest::prop_assert!(!first.contains(['+', '#', '/']) && !first.chars().any(char::is_control));
+            proptest::prop_assert_eq!(first == second, one == other);
         }
     }
 

@@ -95,6 +95,8 @@ async fn every_refusal_has_its_status_code_and_mend() {
         (vehicle.request(Method::POST, "/v1/pods").body(pod("c", "S1")), 400, "malformed"),
         (vehicle.request(Method::PUT, "/v1/blobs/..%2F..%2Fetc?offset=0").body("x"), 400, "malformed"),
         (vehicle.request(Method::PUT, &blob_path(b"x", "offset=-1")).body("x"), 400, "malformed"),
+        (vehicle.request(Method::PUT, &blob_path(b"x", "offset=0&offset=1")).body("x"), 400, "malformed"),
+        (vehicle.request(Method::PUT, "/v1/blobs/%FF").body("x"), 400, "malformed"),
         (vehicle.request(Method::PUT, &blob_path(b"x", "")).body(vec![0; 256 * 1024 + 1]), 413, "too_large"),
         (vehicle.request(Method::PUT, &blob_path(b"x", "size=8388609")).body("x"), 413, "too_large"),
     ];
@@ -108,7 +110,7 @@ async fn every_refusal_has_its_status_code_and_mend() {
     while let Ok(SourceNews::Faults(counts)) = vehicle.fake.news.try_recv() {
         counted += counts.values().sum::<u64>();
     }
-    assert_eq!(counted, 8);
+    assert_eq!(counted, 10);
 }
 
 fn blob_path(bytes: &[u8], query: &str) -> String {

@@ -156,9 +156,15 @@ async fn bad_messages_are_answered_and_the_next_one_works() {
     let unknown = app.hears_json("rejected/c%2F2").await;
     app.publish(&format!("blob/{sha256}/0"), &photo);
     let large = app.hears_json(&format!("rejected/{sha256}")).await;
-    for (rejection, code) in
-        [(torn, "malformed"), (unreadable, "malformed"), (unknown, "unknown_stop"), (large, "too_large")]
-    {
+    app.publish(&format!("blob/{}/0", "x".repeat(60_000)), b"part");
+    let unnamed = app.hears_json("rejected/unreadable").await;
+    for (rejection, code) in [
+        (unnamed, "malformed"),
+        (torn, "malformed"),
+        (unreadable, "malformed"),
+        (unknown, "unknown_stop"),
+        (large, "too_large"),
+    ] {
         assert_eq!(rejection["code"], code);
         assert!(rejection["mend"].as_str().is_some_and(|mend| !mend.is_empty()), "{rejection}");
     }
@@ -220,6 +226,21 @@ async fn an_accepted_message_is_not_delivered_again() {
         arrived.push(client_ref);
     }
     assert!(!arrived.contains(&"c-1".to_owned()), "{arrived:?}");
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_morning_without_commits_is_answered_in_order_afterwards() {
+    let Some((_, mut app, agent)) = both("morning").await else { return };
+    agent.fake.commits.send_replace(false);
+    let captures = 100;
+    for number in 1..=captures {
+        app.publish("pod", pod(&format!("c-{number}"), "S1").as_bytes());
+    }
+    agent.fake.commits.send_replace(true);
+    for number in 1..=captures {
+        assert_eq!(app.hears_json(&format!("accepted/c-{number}")).await["sequence"], number);
+    }
     agent.stop().await;
 }
 

@@ -1,117 +1,85 @@
-//! Answers messages one by one, in the order the broker delivered them.
+//! What a message is answered with.
 //!
-//! Promise: reply first, then PUBACK. If the connection ends in between, the message comes again and is answered as a
-//! duplicate.
+//! Promise: the answer of a capture or a part that was taken comes after its commit; what is refused before the event
+//! loop hears of it is counted by its code.
 
-use std::convert::Infallible;
-use std::time::Duration;
-
+use milepost_proto::Sha256;
 use milepost_proto::driver_app::Rejection;
-use rumqttc::{AsyncClient, Publish, QoS};
+use rumqttc::Publish;
 use serde::Serialize;
-use tokio::sync::mpsc;
 
-use super::{Connection, Delivery};
 use crate::event::Intake;
 use crate::intake::contract::{Contract, client_ref_of};
 use crate::intake::topic::{Inbound, Topics, UNREADABLE};
 use crate::intake::{AcceptedAnswer, BlobAnswer, blob};
 use crate::source::{FaultCounts, ShuttingDown, SourceLink, SourceNews};
 
-/// Wait before an acknowledgement is tried again that found the request queue full.
-const ACK_RETRY: Duration = Duration::from_millis(10);
+/// Most of a topic that the status page shows, characters; the payload may be a person's and is not shown.
+const RAW_TOPIC_CHARS_MAX: usize = 120;
 
 /// What the app is told.
-struct Reply {
-    topic: String,
-    payload: Vec<u8>,
+pub(super) struct Reply {
+    pub(super) topic: String,
+    pub(super) payload: Vec<u8>,
 }
 
-/// Answers until nothing can be delivered any more.
-pub(super) async fn answer(
-    mut deliveries: mpsc::Receiver<Delivery>,
-    client: &AsyncClient,
-    connection: &Connection,
-    intake: &Intake,
-    topics: &Topics,
-    link: &SourceLink,
-) -> Result<Infallible, ShuttingDown> {
-    while let Some(delivery) = deliveries.recv().await {
-        if let Some(reply) = reply(&delivery.publish, intake, topics, link).await? {
-            let published = client.publish(reply.topic, QoS::AtLeastOnce, false, reply.payload).await;
-            published.map_err(|_| ShuttingDown)?;
-        }
-        acknowledge(&delivery, client, connection).await;
-    }
-    Err(ShuttingDown)
+/// Finds the answer.
+pub(super) struct Answerer<'r> {
+    pub(super) intake: Intake,
+    pub(super) topics: &'r Topics,
+    pub(super) link: &'r SourceLink,
 }
 
-/// Acknowledges a message, unless its connection is gone: on the next one its packet id may mean another message.
-async fn acknowledge(delivery: &Delivery, client: &AsyncClient, connection: &Connection) {
-    // No await between looking and queueing; and when a connection ends, its queued acknowledgements go with it.
-    while *connection.borrow() == Some(delivery.connection) && client.try_ack(&delivery.publish).is_err() {
-        tokio::time::sleep(ACK_RETRY).await;
-    }
-}
-
-async fn reply(
-    publish: &Publish,
-    intake: &Intake,
-    topics: &Topics,
-    link: &SourceLink,
-) -> Result<Option<Reply>, ShuttingDown> {
-    let raw = format!("{} ({} bytes)", publish.topic, publish.payload.len());
-    link.tell(SourceNews::Observed { observations: Vec::new(), raw: Some(raw) }).await?;
-    match topics.read(&publish.topic) {
-        Inbound::Capture(contract) => {
-            reply_to_capture(contract, &publish.payload, intake, topics, link).await.map(Some)
-        }
-        Inbound::Blob { sha256, offset, size } => {
-            let outcome = match blob::read_part(sha256, offset, size, &publish.payload) {
-                Ok(part) => intake.blob_part(part).await.map(BlobAnswer::from),
-                Err(rejection) => Err(count(rejection, link).await?),
-            };
-            Ok(Some(into_reply(sha256, outcome, topics)))
-        }
-        Inbound::Foreign => {
-            link.tell(SourceNews::Faults(FaultCounts::from([("unknown_topic", 1)]))).await?;
-            Ok(None)
+impl Answerer<'_> {
+    /// The reply to a message; none where nobody waits for one.
+    pub(super) async fn reply(&self, publish: &Publish) -> Result<Option<Reply>, ShuttingDown> {
+        let topic: String = publish.topic.chars().take(RAW_TOPIC_CHARS_MAX).collect();
+        let raw = format!("{topic} ({} bytes)", publish.payload.len());
+        self.link.tell(SourceNews::Observed { observations: Vec::new(), raw: Some(raw) }).await?;
+        match self.topics.read(&publish.topic) {
+            Inbound::Capture(contract) => self.reply_to_capture(contract, &publish.payload).await.map(Some),
+            Inbound::Blob { sha256, offset, size } => {
+                let outcome = match blob::read_part(sha256, offset, size, &publish.payload) {
+                    Ok(part) => self.intake.blob_part(part).await.map(BlobAnswer::from),
+                    Err(rejection) => Err(self.count(rejection).await?),
+                };
+                // A name that is no hash may be as long as a topic can be; it is not repeated.
+                let reference = sha256.parse::<Sha256>().map_or(UNREADABLE, |_| sha256);
+                Ok(Some(self.address(reference, outcome)))
+            }
+            Inbound::Foreign => {
+                self.link.tell(SourceNews::Faults(FaultCounts::from([("unknown_topic", 1)]))).await?;
+                Ok(None)
+            }
         }
     }
-}
 
-async fn reply_to_capture(
-    contract: Contract,
-    message: &[u8],
-    intake: &Intake,
-    topics: &Topics,
-    link: &SourceLink,
-) -> Result<Reply, ShuttingDown> {
-    match contract.read(message) {
-        Ok(capture) => {
-            let client_ref = capture.client_ref().to_owned();
-            let outcome = intake.capture(capture).await.map(AcceptedAnswer::from);
-            Ok(into_reply(&client_ref, outcome, topics))
-        }
-        Err(rejection) => {
-            let client_ref = client_ref_of(message);
-            let rejection = count(rejection, link).await?;
-            let outcome = Err::<AcceptedAnswer, _>(rejection);
-            Ok(into_reply(client_ref.as_deref().unwrap_or(UNREADABLE), outcome, topics))
+    async fn reply_to_capture(&self, contract: Contract, message: &[u8]) -> Result<Reply, ShuttingDown> {
+        match contract.read(message) {
+            Ok(capture) => {
+                let client_ref = capture.client_ref().to_owned();
+                let outcome = self.intake.capture(capture).await.map(AcceptedAnswer::from);
+                Ok(self.address(&client_ref, outcome))
+            }
+            Err(rejection) => {
+                let client_ref = client_ref_of(message);
+                let outcome = Err::<AcceptedAnswer, _>(self.count(rejection).await?);
+                Ok(self.address(client_ref.as_deref().unwrap_or(UNREADABLE), outcome))
+            }
         }
     }
-}
 
-/// Counts a refusal that never reaches the event loop.
-async fn count(rejection: Rejection, link: &SourceLink) -> Result<Rejection, ShuttingDown> {
-    link.tell(SourceNews::Faults(FaultCounts::from([(rejection.code.as_str(), 1)]))).await?;
-    Ok(rejection)
-}
+    /// Counts a refusal that never reaches the event loop.
+    async fn count(&self, rejection: Rejection) -> Result<Rejection, ShuttingDown> {
+        self.link.tell(SourceNews::Faults(FaultCounts::from([(rejection.code.as_str(), 1)]))).await?;
+        Ok(rejection)
+    }
 
-fn into_reply(reference: &str, outcome: Result<impl Serialize, Rejection>, topics: &Topics) -> Reply {
-    match outcome {
-        Ok(accepted) => Reply { topic: topics.accepted(reference), payload: json(&accepted) },
-        Err(rejection) => Reply { topic: topics.rejected(reference), payload: json(&rejection) },
+    fn address(&self, reference: &str, outcome: Result<impl Serialize, Rejection>) -> Reply {
+        match outcome {
+            Ok(accepted) => Reply { topic: self.topics.accepted(reference), payload: json(&accepted) },
+            Err(rejection) => Reply { topic: self.topics.rejected(reference), payload: json(&rejection) },
+        }
     }
 }
 

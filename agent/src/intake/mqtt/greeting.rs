@@ -9,28 +9,27 @@ use milepost_proto::Trip;
 use rumqttc::{AsyncClient, ClientError, QoS, SubscribeFilter};
 use tokio::sync::watch;
 
-use super::Connection;
 use crate::intake::topic::Topics;
 use crate::source::ShuttingDown;
 
 /// Greets until one of its channels closes.
 pub(super) async fn greet(
-    client: &AsyncClient,
-    mut connection: Connection,
+    client: AsyncClient,
+    mut connected: watch::Receiver<bool>,
     mut trip: watch::Receiver<Option<Trip>>,
     topics: &Topics,
 ) -> Result<Infallible, ShuttingDown> {
     loop {
         let reconnected = tokio::select! {
-            changed = connection.changed() => changed.map(|()| true),
+            changed = connected.changed() => changed.map(|()| true),
             changed = trip.changed() => changed.map(|()| false),
         };
         let reconnected = reconnected.map_err(|_| ShuttingDown)?;
-        if connection.borrow().is_none() {
+        if !*connected.borrow() {
             continue;
         }
         if reconnected {
-            introduce(client, topics).await.map_err(|_| ShuttingDown)?;
+            introduce(&client, topics).await.map_err(|_| ShuttingDown)?;
         }
         let payload = trip_payload(trip.borrow_and_update().as_ref());
         client.publish(topics.trip(), QoS::AtLeastOnce, true, payload).await.map_err(|_| ShuttingDown)?;
