@@ -13,6 +13,9 @@ use tokio::sync::mpsc;
 use crate::clock::Clock;
 use crate::event::Event;
 
+pub mod fault;
+pub mod nmea;
+
 /// One decoded fact, before anyone decided whether it is worth keeping.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Observation {
