@@ -9,6 +9,7 @@ pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod decode;
 pub mod event;
 pub mod event_loop;
 pub mod identity;
