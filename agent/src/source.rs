@@ -9,9 +9,30 @@ use std::sync::Arc;
 
 use milepost_proto::{Reading, Timestamp};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::config::{SourceConfig, SourceKind};
 use crate::event::Event;
+
+pub mod can;
+pub mod candump;
+pub mod fault;
+pub mod nmea;
+pub mod pty;
+pub mod serial;
+
+/// Starts a source. It ends at shutdown, when nobody listens any more, or at the end of what it reads.
+#[must_use]
+pub fn spawn(config: &SourceConfig, link: SourceLink, shutdown: CancellationToken) -> JoinHandle<()> {
+    match &config.kind {
+        SourceKind::NmeaSerial { path, baud } => {
+            tokio::spawn(serial::run(serial::SerialLine::new(path, *baud), link, shutdown))
+        }
+        SourceKind::Candump { path } => tokio::spawn(candump::run(path.clone(), link, shutdown)),
+    }
+}
 
 /// One decoded fact, before anyone decided whether it is worth keeping.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,0 +1,213 @@
+//! `decode`: recorded input in, one JSON line per decoded fact out.
+//!
+//! Promise: the decoders are the agent's own, so what a technician sees here is what a vehicle records. Faults in the
+//! input are counted and written as one JSON object at the end; they are no failure. Unknown fields are absent.
+
+use std::io::{self, BufRead, Write};
+
+use milepost_proto::reading::FixType;
+use milepost_proto::{Position, Timestamp};
+use serde::Serialize;
+
+use crate::source::can::{Decoded, candump, decode};
+use crate::source::fault::{Fault, Faults};
+use crate::source::nmea::{Decoder, Epoch};
+
+mod can_line;
+
+/// Decodes a receiver's bytes: a line per fix epoch.
+///
+/// # Errors
+/// When `input` cannot be read, or `out` or `faults` cannot be written.
+pub fn nmea(mut input: impl BufRead, out: &mut impl Write, faults: &mut impl Write) -> io::Result<()> {
+    let mut decoder = Decoder::default();
+    loop {
+        let bytes = input.fill_buf()?;
+        let length = bytes.len();
+        let mut written = Ok(());
+        decoder.push(bytes, |epoch| {
+            if written.is_ok() {
+                written = write_line(out, &EpochLine::new(&epoch));
+            }
+        });
+        written?;
+        input.consume(length);
+        if length == 0 {
+            break;
+        }
+    }
+    if let Some(epoch) = decoder.flush() {
+        write_line(out, &EpochLine::new(&epoch))?;
+    }
+    write_line(faults, &decoder.faults().take())
+}
+
+/// Decodes a candump log by the built-in tables: a line per decoded message.
+///
+/// # Errors
+/// When `input` cannot be read, or `out` or `faults` cannot be written.
+pub fn can(mut input: impl BufRead, out: &mut impl Write, faults: &mut impl Write) -> io::Result<()> {
+    let mut counts = Faults::default();
+    let mut text = Vec::new();
+    while input.read_until(b'\n', &mut text)? > 0 {
+        let line = text.trim_ascii();
+        if !line.is_empty() && !line.starts_with(b"#") {
+            can_frame(line, out, &mut counts)?;
+        }
+        text.clear();
+    }
+    write_line(faults, &counts.take())
+}
+
+fn can_frame(text: &[u8], out: &mut impl Write, faults: &mut Faults) -> io::Result<()> {
+    let Some(line) = candump::parse(text) else {
+        faults.count(Fault::Malformed);
+        return Ok(());
+    };
+    match decode(&line.frame) {
+        Ok(Decoded::Message(message)) => write_line(out, &can_line::message(&line, message, faults)),
+        Ok(Decoded::Dm1(dm1)) => write_line(out, &can_line::dm1(&line, dm1)),
+        Err(fault) => {
+            faults.count(fault);
+            Ok(())
+        }
+    }
+}
+
+fn write_line(out: &mut impl Write, line: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, line)?;
+    out.write_all(b"\n")
+}
+
+/// An epoch as `decode nmea` prints it.
+#[derive(Serialize)]
+struct EpochLine {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lat: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lon: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alt_m: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    speed_mps: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    course_deg: Option<f64>,
+    fix: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sats: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hdop: Option<f64>,
+}
+
+impl EpochLine {
+    fn new(epoch: &Epoch) -> Self {
+        let position = epoch.position.as_ref();
+        Self {
+            time: time(epoch),
+            lat: position.map(Position::lat_deg),
+            lon: position.map(Position::lon_deg),
+            alt_m: position.and_then(|position| position.altitude_cm).map(hundredths),
+            speed_mps: position.and_then(|position| position.speed_cmps).map(hundredths),
+            course_deg: position.and_then(|position| position.course_cdeg).map(hundredths),
+            fix: position.map_or("none", |position| fix_word(position.fix)),
+            sats: position.and_then(|position| position.satellites),
+            hdop: position.and_then(|position| position.hdop_centi).map(hundredths),
+        }
+    }
+}
+
+fn hundredths(value: impl Into<f64>) -> f64 {
+    value.into() / 100.0
+}
+
+/// The instant, or the time of day alone where no sentence gave a date.
+fn time(epoch: &Epoch) -> Option<String> {
+    let undated = |ms: u32| {
+        let on_some_day = Timestamp::EPOCH.plus_millis(ms.into()).to_string();
+        on_some_day.split_once('T').map_or_else(String::new, |(_, time)| format!("T{time}"))
+    };
+    epoch.event_time.map(|time| time.to_string()).or_else(|| epoch.time_of_day_ms.map(undated))
+}
+
+const fn fix_word(fix: FixType) -> &'static str {
+    match fix {
+        FixType::Fix2d => "2d",
+        FixType::Fix3d => "3d",
+        FixType::Dgps => "dgps",
+        FixType::RtkFixed => "rtk_fixed",
+        FixType::RtkFloat => "rtk_float",
+        FixType::Estimated => "estimated",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Decode<'a> = fn(&'a [u8], &mut Vec<u8>, &mut Vec<u8>) -> io::Result<()>;
+
+    /// Decodes `input` and compares what is written.
+    fn check<'a>(decode: Decode<'a>, input: &'a str, lines: &[&str], faults: &str) {
+        let (mut out, mut counted) = (Vec::new(), Vec::new());
+        decode(input.as_bytes(), &mut out, &mut counted).expect("in memory");
+        assert_eq!(String::from_utf8_lossy(&out).lines().collect::<Vec<_>>(), lines);
+        assert_eq!(String::from_utf8_lossy(&counted).trim_end(), faults);
+    }
+
+    #[test]
+    fn a_fix_epoch_is_one_line_and_unknown_fields_are_absent() {
+        check(
+            nmea,
+            "$GPGGA,120000.00,5206.00,N,00454.00,E,1,09,0.9,3.1,M,46.9,M,,*62\r\n\
+             $GPRMC,120000.00,A,5206.00,N,00454.00,E,23.91,271.0,010621,,,A*50\r\n\
+             $GPGLL,5206.00,N,00454.00,E,120001.00,A,A*6F\r\n\
+             $GPRMC,120002.00,V,,,,,,,010621,,,N*78\r\n",
+            &[
+                r#"{"time":"2021-06-01T12:00:00.000Z","lat":52.1,"lon":4.9,"alt_m":3.1,"speed_mps":12.3,"course_deg":271.0,"fix":"3d","sats":9,"hdop":0.9}"#,
+                r#"{"time":"2021-06-01T12:00:01.000Z","lat":52.1,"lon":4.9,"fix":"2d"}"#,
+                r#"{"time":"2021-06-01T12:00:02.000Z","fix":"none"}"#,
+            ],
+            "{}",
+        );
+    }
+
+    #[test]
+    fn a_fix_without_a_date_prints_its_time_of_day_and_faults_are_one_object() {
+        check(
+            nmea,
+            "noise\r\n$GPGLL,5206.00,N,00454.00,E,120000.00,A,A*6E\r\n$GPGLL,5206.00,N,0045",
+            &[r#"{"time":"T12:00:00.000Z","lat":52.1,"lon":4.9,"fix":"2d"}"#],
+            r#"{"noise":1}"#,
+        );
+    }
+
+    #[test]
+    fn a_message_is_one_line_with_its_signals_by_the_standards_names() {
+        check(
+            can,
+            "(1.250000) can0 0CF00400#607D84FF2520F084\n\
+             (1.500000) can0 18FEF100#FFFFFFFFFFFFFFFF\n\
+             (1.600000) can0 123#00\n\
+             what\n",
+            &[
+                r#"{"t":1.25,"bus":"can0","id":"0CF00400x","name":"EEC1","signals":{"ActualEngPercentTorque":{"v":7.0,"unit":"%"},"EngSpeed":{"v":1215.875,"unit":"rpm"}}}"#,
+                r#"{"t":1.5,"bus":"can0","id":"18FEF100x","name":"CCVS1","signals":{}}"#,
+            ],
+            r#"{"malformed":1,"not_available":2,"unknown_id":1}"#,
+        );
+    }
+
+    #[test]
+    fn trouble_codes_are_listed() {
+        check(
+            can,
+            "(1.0) can0 18FECA00#40FF5B000301FFFF\n",
+            &[
+                r#"{"t":1.0,"bus":"can0","id":"18FECA00x","name":"DM1","signals":{},"dtcs":[{"spn":91,"fmi":3,"oc":1}]}"#,
+            ],
+            "{}",
+        );
+    }
+}
