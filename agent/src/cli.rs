@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, SourceKind};
 use crate::{check, decode, replay, run, status};
 
 /// Records what happens to a vehicle and hands it to the gateway without loss.
@@ -83,7 +83,7 @@ enum DecodeInput {
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
-        Command::Run(file) => with_config(&file, |config| run_until_signal(config, Clock::system(), None)),
+        Command::Run(file) => with_config(&file, run_until_signal),
         Command::Check(file) => return check_config(&file),
         Command::Replay { config, speed, nmea } => {
             with_config(&config, |config| replay_until_signal(config, &nmea, speed))
@@ -138,23 +138,29 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().context("failed to start the runtime")
 }
 
-/// Runs until SIGTERM or SIGINT; `feed` is stopped with the agent.
-fn run_until_signal(config: Config, clock: Clock, shutdown: Option<CancellationToken>) -> anyhow::Result<()> {
-    start_logging();
-    let shutdown = shutdown.unwrap_or_default();
-    runtime()?.block_on(async {
-        tokio::spawn(cancel_on_signal(shutdown.clone()));
-        run::run(config, clock, shutdown).await
-    })
-}
-
-fn replay_until_signal(config: Config, nmea: &Path, speed: f64) -> anyhow::Result<()> {
+/// Runs until SIGTERM or SIGINT.
+fn run_until_signal(config: Config) -> anyhow::Result<()> {
     start_logging();
     let shutdown = CancellationToken::new();
     runtime()?.block_on(async {
         tokio::spawn(cancel_on_signal(shutdown.clone()));
-        let (config, clock) = replay::prepare(config, nmea, speed, shutdown.clone())?;
-        run::run(config, clock, shutdown).await
+        run::run(config, Clock::system(), shutdown).await
+    })
+}
+
+/// Runs with the receiver's recording in place of the first serial receiver.
+fn replay_until_signal(mut config: Config, nmea: &Path, speed: f64) -> anyhow::Result<()> {
+    start_logging();
+    let shutdown = CancellationToken::new();
+    runtime()?.block_on(async {
+        tokio::spawn(cancel_on_signal(shutdown.clone()));
+        let feed = replay::feed(nmea, speed, shutdown.clone())?;
+        let receiver = config.sources.iter_mut().find_map(|source| match &mut source.kind {
+            SourceKind::NmeaSerial { path, .. } => Some(path),
+            SourceKind::Candump { .. } => None,
+        });
+        *receiver.context("the configuration has no nmea_serial source to feed the recording to")? = feed.slave;
+        run::run(config, Clock::replay(feed.began, speed), shutdown).await
     })
 }
 

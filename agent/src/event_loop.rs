@@ -162,7 +162,7 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) {
             () = tokio::time::sleep(pause) => {}
         }
     }
-    agent.recorder.commit().await;
+    agent.recorder.finish().await;
     info!("committed what was in memory; shutting down");
 }
 
@@ -225,6 +225,7 @@ impl EventLoop {
     }
 
     async fn handle_tick(&mut self) {
+        self.recorder.release_stale();
         self.refresh_measure().await;
         self.status.send_replace(self.status());
         (self.alive)();

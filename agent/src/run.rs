@@ -10,11 +10,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::clock::Clock;
-use crate::config::{Config, HttpConfig, MqttConfig};
-use crate::event::{EVENTS_MAX, Event, Intake};
+use crate::config::{Config, HttpConfig};
+use crate::event::{EVENTS_MAX, Intake};
 use crate::event_loop::{self, Parts};
 use crate::pages::{self, PagesState};
-use crate::source::{self, SourceLink};
+use crate::source::{self, SourceLink, SourceNews};
 use crate::spool::{Spool, SpoolOptions};
 use crate::uplink::client::GatewayClient;
 use crate::{identity, intake};
@@ -44,16 +44,19 @@ pub async fn run(config: Config, clock: Clock, shutdown: CancellationToken) -> a
     let (events, inbox) = mpsc::channel(EVENTS_MAX);
     let (status, status_seen) = watch::channel(event_loop::first_status(&config, &clock, boot_id));
     let (trip, trip_seen) = watch::channel(None);
-    let state = PagesState { intake: Intake::new(events.clone()), status: status_seen, trip: trip_seen };
+    let link = |name: &str| SourceLink::new(name, events.clone(), clock.clone());
+    let state =
+        PagesState { intake: Intake::new(events.clone()), link: link("http"), status: status_seen, trip: trip_seen };
     if let Some(http) = &config.http {
         serve_pages(http, state.clone(), shutdown.clone()).await?;
     }
     for source in &config.sources {
-        let link = SourceLink::new(&source.name, events.clone(), clock.clone());
-        source::spawn(source, link, shutdown.clone());
+        source::spawn(source, link(&source.name), shutdown.clone());
     }
     if let Some(mqtt) = &config.mqtt {
-        spawn_mqtt(&config, mqtt, &events, state, &clock, &shutdown);
+        let device = config.device.clone();
+        let served = intake::mqtt::run(mqtt.clone(), device, state.intake, state.trip, link("mqtt"), shutdown.clone());
+        tokio::spawn(served);
     }
     let parts = Parts {
         clock,
@@ -80,31 +83,14 @@ async fn serve_pages(http: &HttpConfig, state: PagesState, shutdown: Cancellatio
         .with_context(|| format!("failed to listen on {} ([http] listen)", http.listen))?;
     info!("status page on http://{}/", http.listen);
     tokio::spawn(async move {
+        // Whoever listens for source news has gone only when everything ends.
+        state.link.tell(SourceNews::Opened).await.ok();
         let server = axum::serve(listener, pages::router(state)).with_graceful_shutdown(shutdown.cancelled_owned());
         if let Err(error) = server.await {
             tracing::error!("the local pages ended: {error}");
         }
     });
     Ok(())
-}
-
-fn spawn_mqtt(
-    config: &Config,
-    mqtt: &MqttConfig,
-    events: &mpsc::Sender<Event>,
-    state: PagesState,
-    clock: &Clock,
-    shutdown: &CancellationToken,
-) {
-    let link = SourceLink::new("mqtt", events.clone(), clock.clone());
-    tokio::spawn(intake::mqtt::run(
-        mqtt.clone(),
-        config.device.clone(),
-        state.intake,
-        state.trip,
-        link,
-        shutdown.clone(),
-    ));
 }
 
 /// This boot, as the kernel names it; random where it does not.

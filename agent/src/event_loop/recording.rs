@@ -21,6 +21,8 @@ use crate::status::LastPosition;
 
 /// Error bound of a time that came with a dated fix, milliseconds.
 const FIX_TIME_ERROR_MS: u32 = 1_000;
+/// How long the reporting policy may hold a position back when no next one comes, milliseconds.
+const STALE_MS: u64 = 2_000;
 
 /// Decides what is kept and commits it.
 pub(super) struct Recorder {
@@ -59,38 +61,60 @@ impl Recorder {
         }
     }
 
-    /// Keeps what is worth keeping; says how many readings of each source that were.
+    /// Keeps what is worth keeping; says how many readings of the source that were.
     pub(super) fn observe(&mut self, observed: Option<(Arc<str>, Vec<Observation>)>) -> Option<(Arc<str>, u64)> {
         let (source, observations) = observed?;
         let mut kept = 0;
         for observation in observations {
-            let (event_time, time_quality) = self.dated(observation.event_time);
-            if let Reading::Position(position) = &observation.reading {
-                let monotonic_ms = self.clock.monotonic_ms();
-                self.last_fix = Some(LastFix { position: position.clone(), event_time, monotonic_ms });
+            let record = self.dated(observation);
+            if let Reading::Position(position) = &record.reading {
+                self.last_fix = Some(LastFix {
+                    position: position.clone(),
+                    event_time: record.event_time,
+                    monotonic_ms: record.monotonic_ms,
+                });
             }
-            for (event_time, reading) in self.reporter.observe(event_time, observation.reading) {
+            for record in self.reporter.keep(record) {
                 kept += 1;
-                self.push(event_time, time_quality, reading);
+                self.push(record);
             }
         }
         Some((source, kept))
     }
 
-    /// Keeps a reading of the agent's own, made just now.
-    pub(super) fn record(&mut self, reading: Reading) {
-        let (event_time, time_quality) = self.clock.wall();
-        self.push(event_time, time_quality, reading);
+    /// Keeps the position held back, once no next one came for a while.
+    pub(super) fn release_stale(&mut self) {
+        let now_ms = self.clock.monotonic_ms();
+        let is_stale = |fix: &LastFix| now_ms.saturating_sub(fix.monotonic_ms) >= STALE_MS;
+        if self.last_fix.as_ref().is_some_and(is_stale) {
+            self.release();
+        }
     }
 
-    fn push(&mut self, event_time: Timestamp, time_quality: TimeQuality, reading: Reading) {
-        let monotonic_ms = self.clock.monotonic_ms();
-        let lane = reading.lane();
-        let record = Record { event_time, monotonic_ms, time_quality, reading, seal: None };
-        match lane {
-            Lane::Telemetry => self.group.push(record, monotonic_ms),
+    fn release(&mut self) {
+        if let Some(record) = self.reporter.release() {
+            self.push(record);
+        }
+    }
+
+    /// Keeps a reading of the agent's own, made just now.
+    pub(super) fn record(&mut self, reading: Reading) {
+        let record = self.dated(Observation { event_time: None, reading });
+        self.push(record);
+    }
+
+    fn push(&mut self, record: Record) {
+        match record.reading.lane() {
+            Lane::Telemetry => self.group.push(record, self.clock.monotonic_ms()),
             Lane::Event | Lane::Evidence => self.events.push(record),
         }
+    }
+
+    fn dated(&self, Observation { event_time, reading }: Observation) -> Record {
+        let by_fix = TimeQuality { source: TimeSource::Gnss, error_ms: FIX_TIME_ERROR_MS };
+        let (event_time, time_quality) =
+            event_time.map_or_else(|| self.clock.wall(), |event_time| (event_time, by_fix));
+        Record { event_time, monotonic_ms: self.clock.monotonic_ms(), time_quality, reading, seal: None }
     }
 
     /// Commits a capture and says what became of it.
@@ -143,6 +167,12 @@ impl Recorder {
         if self.events.is_empty() { self.group.due_ms(self.group_ms) } else { Some(0) }
     }
 
+    /// Commits everything there is, also what the reporting policy held back.
+    pub(super) async fn finish(&mut self) {
+        self.release();
+        self.commit().await;
+    }
+
     /// Commits everything in memory.
     pub(super) async fn commit(&mut self) {
         let telemetry = self.group.take();
@@ -186,11 +216,6 @@ impl Recorder {
             lon_e7: fix.position.lon_e7,
             fix_age_ms: self.clock.monotonic_ms().saturating_sub(fix.monotonic_ms),
         })
-    }
-
-    fn dated(&self, event_time: Option<Timestamp>) -> (Timestamp, TimeQuality) {
-        let by_fix = TimeQuality { source: TimeSource::Gnss, error_ms: FIX_TIME_ERROR_MS };
-        event_time.map_or_else(|| self.clock.wall(), |event_time| (event_time, by_fix))
     }
 }
 

@@ -29,9 +29,10 @@ type Leftover = (Option<(Arc<str>, Vec<Observation>)>, Option<Health>);
 
 impl SourceBoard {
     pub(super) fn new(config: &Config) -> Self {
-        let mqtt = config.mqtt.iter().map(|_| ("mqtt", "mqtt"));
         let sources = config.sources.iter().map(|source| (source.name.as_str(), source.kind.as_str()));
-        Self { rows: sources.chain(mqtt).map(|(name, kind)| Row::new(name, kind)).collect() }
+        let mqtt = config.mqtt.iter().map(|_| ("mqtt", "mqtt"));
+        let http = config.http.iter().map(|_| ("http", "http"));
+        Self { rows: sources.chain(mqtt).chain(http).map(|(name, kind)| Row::new(name, kind)).collect() }
     }
 
     /// Notes what a source says.
