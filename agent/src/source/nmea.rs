@@ -54,6 +54,18 @@ impl Decoder {
     }
 }
 
+/// The time of day a fix sentence bears, in milliseconds; none for other sentences and for damaged ones.
+#[must_use]
+pub fn time_of_day_ms(line: &[u8]) -> Option<u32> {
+    let mut found = None;
+    framer::Framer::default().push(line, &mut Faults::default(), |body, _| {
+        if let Ok(sentence::Sentence::Fix(fix)) = sentence::parse(body) {
+            found = found.or(fix.time_of_day_ms);
+        }
+    });
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
