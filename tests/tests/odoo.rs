@@ -12,7 +12,7 @@ use milepost_gateway::odoo::orders::field::time;
 use milepost_gateway::odoo::{ApiKey, BlobSource, Connector, Cursor, ImportedOrders, Place, ShipmentState, trips};
 use milepost_proto::{Pod, Sha256, VehicleId};
 use serde_json::json;
-use system_tests::lossy_proxy::LossyProxy;
+use system_tests::lossy_proxy::{Fault, LossyProxy};
 use system_tests::odoo_story::{ConfirmedOrder, Odoo, Order};
 
 const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n not a real signature";
@@ -270,42 +270,44 @@ async fn a_large_photo_is_kept_bit_for_bit_and_once() {
     assert!(files.contains(&("pod-c-1-r1-photo-1.png".to_owned(), expected)), "{files:?}");
 }
 
-#[tokio::test]
-async fn a_reply_lost_after_commit_is_unknown_and_then_found() {
+/// Every effect kind, every loss, at the call whose path contains `path`; nothing is doubled and nothing missing.
+async fn check_losses(path: &str, effects: impl Fn(&str) -> Vec<Effect>) {
     let Some(odoo) = odoo() else { return };
-    let order = place_order(&odoo, Some((47.0, 8.0))).await;
-    let proxy = LossyProxy::start(odoo.authority(), "/message_post").await.expect("a proxy");
-    let connector = connector(&odoo, &proxy.url());
-    for effect in [
-        arrived(&order.picking, &unique("m"), Status::Confirmed),
-        arrived(&order.picking, "key/with/slashes", Status::Corrected),
-        delivered(&order.picking, &unique("pod")),
-    ] {
-        proxy.lose_next(1);
-        let lost = connector.settle(&effect, false).await;
-        assert!(matches!(lost, Settlement::Unknown { .. }), "{lost:?}");
-        done(connector.settle(&effect, true).await);
+    let proxy = LossyProxy::start(odoo.authority(), path).await.expect("a proxy");
+    for fault in [Fault::Request, Fault::Reply, Fault::HalfTheReply] {
+        let order = place_order(&odoo, Some((47.0, 8.0))).await;
+        let connector = connector(&odoo, &proxy.url());
+        let effects = effects(&order.picking);
+        for effect in &effects {
+            proxy.lose_next(fault);
+            let lost = connector.settle(effect, false).await;
+            assert!(matches!(lost, Settlement::Unknown { .. }), "{fault:?}: {lost:?}");
+            done(connector.settle(effect, true).await);
+        }
+        let notes = odoo.notes(order.picking_id).await.expect("notes");
+        assert_eq!(notes.len(), effects.len(), "{fault:?}: {notes:?}");
+        let proofs = effects.iter().filter(|effect| matches!(effect.body, EffectBody::Pod { .. })).count();
+        let files = odoo.attachments(order.picking_id).await.expect("files");
+        assert_eq!(files.len(), 2 * proofs, "{fault:?}: {files:?}");
     }
-    assert_eq!(proxy.lost(), 3);
-    assert_eq!(odoo.notes(order.picking_id).await.expect("notes").len(), 3);
+    assert!(proxy.lost() > 0);
 }
 
 #[tokio::test]
-async fn an_attachment_whose_reply_was_lost_is_there_once() {
-    let Some(odoo) = odoo() else { return };
-    let order = place_order(&odoo, Some((47.0, 8.0))).await;
-    let proxy = LossyProxy::start(odoo.authority(), "/ir.attachment/create").await.expect("a proxy");
-    let connector = connector(&odoo, &proxy.url());
-    let effect = delivered(&order.picking, &unique("pod"));
-    for _ in 0..2 {
-        proxy.lose_next(1);
-        let lost = connector.settle(&effect, true).await;
-        assert!(matches!(lost, Settlement::Unknown { .. }), "{lost:?}");
-    }
-    done(connector.settle(&effect, true).await);
-    assert_eq!(proxy.lost(), 2);
-    assert_eq!(odoo.attachments(order.picking_id).await.expect("files").len(), 2);
-    assert_eq!(odoo.notes(order.picking_id).await.expect("notes").len(), 1);
+async fn a_note_whose_request_or_reply_was_lost_is_there_once() {
+    check_losses("/message_post", |shipment| {
+        vec![
+            arrived(shipment, &unique("m"), Status::Confirmed),
+            arrived(shipment, "key/with/slashes", Status::Corrected),
+            delivered(shipment, &unique("pod")),
+        ]
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_attachment_whose_request_or_reply_was_lost_is_there_once() {
+    check_losses("/ir.attachment/create", |shipment| vec![delivered(shipment, &unique("pod"))]).await;
 }
 
 #[tokio::test]
