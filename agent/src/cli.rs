@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::config::{Config, SourceKind};
-use crate::{check, decode, replay, run, status};
+use crate::{check, decode, pages, replay, run, status};
 
 /// Records what happens to a vehicle and hands it to the gateway without loss.
 #[derive(Parser)]
@@ -89,7 +89,7 @@ pub fn main() -> ExitCode {
             with_config(&config, |config| replay_until_signal(config, &nmea, speed))
         }
         Command::Status { config, json } => with_config(&config, |config| print_status(&config, json)),
-        Command::Decode { input } => decode_input(input),
+        Command::Decode { input } => decode_input(&input),
     };
     match done {
         Ok(code) => code,
@@ -110,10 +110,7 @@ fn read_config(file: &ConfigFile) -> anyhow::Result<Result<Config, ExitCode>> {
     }))
 }
 
-fn with_config(
-    file: &ConfigFile,
-    work: impl FnOnce(Config) -> anyhow::Result<()>,
-) -> anyhow::Result<ExitCode> {
+fn with_config(file: &ConfigFile, work: impl FnOnce(Config) -> anyhow::Result<()>) -> anyhow::Result<ExitCode> {
     match read_config(file)? {
         Ok(config) => work(config).map(|()| ExitCode::SUCCESS),
         Err(code) => Ok(code),
@@ -188,13 +185,13 @@ fn print_status(config: &Config, json: bool) -> anyhow::Result<()> {
     if json {
         println!("{}", serde_json::to_string_pretty(&status)?);
     } else {
-        print!("{}", status::render_terminal(&status));
+        print!("{}", pages::render_terminal(&status));
     }
     Ok(())
 }
 
-fn decode_input(input: DecodeInput) -> anyhow::Result<ExitCode> {
-    let (DecodeInput::Nmea { file } | DecodeInput::Can { file }) = &input;
+fn decode_input(input: &DecodeInput) -> anyhow::Result<ExitCode> {
+    let (DecodeInput::Nmea { file } | DecodeInput::Can { file }) = input;
     let reader: Box<dyn BufRead> = match file {
         Some(path) => {
             let file = File::open(path).with_context(|| format!("failed to open {}", path.display()))?;

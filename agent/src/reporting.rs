@@ -8,7 +8,7 @@
 //!
 //! The rule is a dead band around the last record kept. At most one record is held back, until the next one.
 
-use milepost_proto::{Reading, Record};
+use milepost_proto::{Reading, Record, Timestamp};
 
 mod change;
 mod track;
@@ -96,6 +96,12 @@ impl Reporter {
         self.track.release_held()
     }
 
+    /// The event time of the position held back, which may still be kept.
+    #[must_use]
+    pub fn oldest_held(&self) -> Option<Timestamp> {
+        self.track.held().map(|record| record.event_time)
+    }
+
     /// What was refused so far.
     #[must_use]
     pub const fn refused(&self) -> Refused {
@@ -124,8 +130,8 @@ impl IntoIterator for Kept {
 
 #[cfg(test)]
 mod tests {
+    use milepost_proto::TimeQuality;
     use milepost_proto::reading::{Diagnostic, Health, Signal, Switch};
-    use milepost_proto::{TimeQuality, Timestamp};
 
     use super::*;
 

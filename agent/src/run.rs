@@ -51,7 +51,8 @@ pub async fn run(config: Config, clock: Clock, shutdown: CancellationToken) -> a
         serve_pages(http, state.clone(), shutdown.clone()).await?;
     }
     for source in &config.sources {
-        source::spawn(source, link(&source.name), shutdown.clone());
+        // It ends with the shutdown, and reports what becomes of it until then.
+        drop(source::spawn(source, link(&source.name), shutdown.clone()));
     }
     if let Some(mqtt) = &config.mqtt {
         let device = config.device.clone();

@@ -70,6 +70,11 @@ impl Track {
         motion == Motion::SetOff || self.last.as_ref().is_some_and(|last| fix.millis_since(last) > self.interval_ms())
     }
 
+    /// The position left out last.
+    pub(super) const fn held(&self) -> Option<&Record> {
+        self.held.as_ref()
+    }
+
     /// The position left out last, kept after all.
     pub(super) fn release_held(&mut self) -> Option<Record> {
         let held = self.held.take()?;
