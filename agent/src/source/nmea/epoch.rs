@@ -101,7 +101,8 @@ impl Assembler {
     }
 
     fn fix(&mut self, fix: Fix) -> Result<Option<Epoch>, Fault> {
-        if fix.time_of_day_ms.is_some() && fix.time_of_day_ms == self.flushed {
+        // A receiver whose clock stands still has no fix either; it must be heard, or it would seem dead.
+        if fix.valid && fix.time_of_day_ms.is_some() && fix.time_of_day_ms == self.flushed {
             return Err(Fault::Late);
         }
         let continues = self.open.as_ref().is_some_and(|open| open.time_of_day_ms == fix.time_of_day_ms);
@@ -291,5 +292,15 @@ mod tests {
         assert!(assembler.flush().is_some());
         assert_eq!(assembler.push(gll), Err(Fault::Late));
         assert!(assembler.flush().is_none());
+    }
+
+    #[test]
+    fn a_receiver_whose_clock_stands_still_is_heard_without_a_fix() {
+        let void = parse(b"GPRMC,000000,V,,,,,,,060180,,").expect("sentence");
+        let mut assembler = Assembler::default();
+        for _ in 0..3 {
+            assert_eq!(assembler.push(void), Ok(None));
+            assert!(assembler.flush().is_some_and(|epoch| epoch.position.is_none()));
+        }
     }
 }
