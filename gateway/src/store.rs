@@ -6,7 +6,18 @@
 //! consistent state. What a write promises is split by use: `accept` takes custody of chunks, `commit` moves
 //! what follows from them, and the other files each own one subject.
 
+pub mod accept;
+pub mod blob;
+pub mod case;
+pub mod column;
+pub mod down_link;
+pub mod journal;
+pub mod lane_range;
 pub mod migration;
+pub mod outbox;
+pub mod plan;
+pub mod refold;
+pub mod roster;
 pub mod writer;
 
 use std::path::{Path, PathBuf};
