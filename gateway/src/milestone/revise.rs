@@ -52,8 +52,8 @@ fn tell(before: &Milestone, now: Milestone, revisions: &mut Vec<Milestone>) {
     if before.status == Status::Retracted {
         revisions.push(Milestone { revision: next, ..now });
     } else if says_otherwise(before, &now) {
-        let confirmed = (now.status == Status::Confirmed)
-            .then(|| Milestone { revision: next.saturating_add(1), ..now.clone() });
+        let confirmed =
+            (now.status == Status::Confirmed).then(|| Milestone { revision: next.saturating_add(1), ..now.clone() });
         revisions.push(Milestone { revision: next, status: Status::Corrected, ..now });
         revisions.extend(confirmed);
     } else {
