@@ -6,7 +6,9 @@
 //! consistent state. What a write promises is split by use: `accept` takes custody of chunks, `commit` moves
 //! what follows from them, and the other files each own one subject.
 
+pub mod board;
 pub mod migration;
+pub mod people;
 pub mod writer;
 
 use std::path::{Path, PathBuf};
