@@ -1,8 +1,33 @@
 //! Milestones: what really happened, derived from the set of facts and from nothing else.
+//!
+//! Promise: the standing milestones of a vehicle are a function of the *set* of its facts, its trips and the rules. Any
+//! order, duplication or batching of delivery ends in the same milestones, because facts are folded in the order of
+//! their keys and whatever arrives late is folded again in its place.
+//!
+//! ```text
+//! Record ─ fact ─► clean ─► standstill ─┐
+//!                    └────► containment ┴► visit ─┬► standing ─► revise ─► what to announce
+//!                             POD, driver action ─┘
+//! ```
+//!
+//! [`VehicleState`] is the fold, [`Refold`] feeds it facts in any order, [`revise`] turns what stands now into what
+//! must be told. Everything here is pure: no clock, file, database or task is touched.
 
+pub mod fact;
 pub mod kind;
+pub mod outcome;
+pub mod refold;
+pub mod revise;
+pub mod rules;
+pub mod vehicle;
 
+pub use fact::{Fact, FactKey, FactKind};
 pub use kind::MilestoneKind;
+pub use outcome::{Outcome, OutcomeCounts};
+pub use refold::Refold;
+pub use revise::revise;
+pub use rules::Rules;
+pub use vehicle::VehicleState;
 
 use milepost_proto::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -12,7 +37,7 @@ use serde::{Deserialize, Serialize};
 pub struct Milestone {
     /// Derived from `(fleet, trip, stop, shipment, kind, occurrence)`; never changes.
     pub milestone_id: String,
-    /// From 1; rises with every change.
+    /// From 1; rises with every change. 0 in a standing milestone that was not compared with what was told.
     pub revision: u32,
     /// How firmly it stands.
     pub status: Status,

@@ -3,12 +3,25 @@
 //! Promise: when a write is answered with `Ok`, it is on the disk (write-ahead log, full sync) and survives a power
 //! cut; a write answered with an error changed nothing. Writes go through one thread that commits all that are waiting
 //! together, so a hundred vehicles reporting at once cost one sync. Readers never wait for the writer and see one
-//! consistent state. What a write promises is split by use: `accept` takes custody of chunks, `commit` moves
+//! consistent state. What a write promises is split by use: [`accept`] takes custody of chunks, [`commit`] moves
 //! what follows from them, and the other files each own one subject.
 
+pub mod accept;
+pub mod blob;
 pub mod board;
+pub mod case;
+pub mod column;
+pub mod commit;
+pub mod down_link;
+pub mod journal;
+pub mod lane_range;
+pub mod mark;
 pub mod migration;
+pub mod outbox;
 pub mod people;
+pub mod plan;
+pub mod refold;
+pub mod roster;
 pub mod writer;
 
 use std::path::{Path, PathBuf};
@@ -126,6 +139,12 @@ impl Store {
     #[must_use]
     pub fn commits(&self) -> watch::Receiver<u64> {
         self.writer.commits()
+    }
+
+    /// Whether the writer has stopped.
+    #[must_use]
+    pub fn has_stopped(&self) -> bool {
+        self.writer.has_stopped()
     }
 
     /// Completes when the writer has stopped, which it does by itself only when something is badly wrong.

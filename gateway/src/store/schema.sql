@@ -171,7 +171,8 @@ CREATE TABLE down_link (
 CREATE TABLE cursor (
     fleet_id        TEXT    NOT NULL PRIMARY KEY,
     position        INTEGER NOT NULL,           -- journal rows up to here are folded
-    mark_change     INTEGER NOT NULL            -- spool marks up to this change are applied
+    mark_change     INTEGER NOT NULL,           -- spool marks up to this change are applied
+    rules           TEXT    NOT NULL            -- the rules everything was folded with
 ) WITHOUT ROWID;
 
 -- Vehicles to fold again from the journal: a plan or an assignment changed.
@@ -185,7 +186,7 @@ CREATE TABLE refold_due (
 CREATE TABLE vehicle_state (
     fleet_id        TEXT    NOT NULL,
     vehicle_id      TEXT    NOT NULL,
-    state           BLOB    NOT NULL,           -- the engine's state
+    state           TEXT    NOT NULL,           -- the engine's state, as JSON
     head_time       INTEGER,                    -- event time of the last fact applied
     low_water_mark  INTEGER,
     lat             REAL,                       -- last known place, for the board

@@ -78,6 +78,12 @@ impl Writer {
         self.commits.clone()
     }
 
+    /// Whether the thread has stopped.
+    #[must_use]
+    pub fn has_stopped(&self) -> bool {
+        self.queue.is_closed()
+    }
+
     /// Completes when the thread has stopped.
     pub async fn stopped(&self) {
         self.queue.closed().await;
