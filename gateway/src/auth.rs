@@ -101,12 +101,7 @@ pub async fn create_user_at(
 ///
 /// # Errors
 /// [`AuthFault`] says what to change.
-pub async fn create_api_key(
-    store: &Store,
-    fleet: &FleetId,
-    name: &str,
-    scopes: &[Scope],
-) -> Result<String, AuthFault> {
+pub async fn create_api_key(store: &Store, fleet: &FleetId, name: &str, scopes: &[Scope]) -> Result<String, AuthFault> {
     check_name(name)?;
     if scopes.is_empty() {
         return Err(AuthFault::NoScope);
@@ -128,8 +123,7 @@ pub async fn create_api_key(
 /// [`AuthFault::NoSuchKey`] when there is nothing to revoke.
 pub async fn revoke_api_key(store: &Store, fleet: &FleetId, name: &str) -> Result<(), AuthFault> {
     let (for_fleet, for_name, at) = (fleet.clone(), name.to_owned(), clock::now());
-    let revoked =
-        store.write(move |connection| people::revoke_api_key(connection, &for_fleet, &for_name, at)).await?;
+    let revoked = store.write(move |connection| people::revoke_api_key(connection, &for_fleet, &for_name, at)).await?;
     if revoked { Ok(()) } else { Err(AuthFault::NoSuchKey { fleet: fleet.clone(), name: name.to_owned() }) }
 }
 

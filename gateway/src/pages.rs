@@ -77,6 +77,11 @@ pub fn router(state: PageState) -> Router {
         .with_state(state)
 }
 
+/// The paths of every route, as templates.
+pub fn paths() -> impl Iterator<Item = &'static str> {
+    routes().into_iter().map(|(path, _)| path)
+}
+
 /// Every route; the guard stands before all of them.
 fn routes() -> [(&'static str, MethodRouter<PageState>); 13] {
     [
@@ -107,6 +112,3 @@ async fn secured(mut response: Response) -> Response {
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }
-
-#[cfg(test)]
-mod tests;

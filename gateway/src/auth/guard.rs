@@ -97,10 +97,16 @@ async fn identify(state: &PageState, headers: &HeaderMap) -> StoreResult<Option<
     state
         .store
         .read(move |connection| match credential {
-            Presented::Session(hash) => Ok(people::session(connection, hash, now)?
-                .map(|owner| SignedIn { fleet: owner.fleet, name: owner.name, right: Right::Person(owner.role) })),
-            Presented::ApiKey(hash) => Ok(people::api_key(connection, hash)?
-                .map(|owner| SignedIn { fleet: owner.fleet, name: owner.name, right: Right::Key(owner.scopes) })),
+            Presented::Session(hash) => Ok(people::session(connection, hash, now)?.map(|owner| SignedIn {
+                fleet: owner.fleet,
+                name: owner.name,
+                right: Right::Person(owner.role),
+            })),
+            Presented::ApiKey(hash) => Ok(people::api_key(connection, hash)?.map(|owner| SignedIn {
+                fleet: owner.fleet,
+                name: owner.name,
+                right: Right::Key(owner.scopes),
+            })),
         })
         .await
 }

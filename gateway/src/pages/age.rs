@@ -11,6 +11,8 @@ pub struct Moment {
     pub iso: String,
     /// Date and time of day to the second, UTC.
     pub clock: String,
+    /// The same without the date, if that is the date on which it is looked at.
+    pub short: String,
     /// How long ago.
     pub ago: Ago,
 }
@@ -21,7 +23,12 @@ impl Moment {
     pub fn new(then: Timestamp, now: Timestamp) -> Self {
         let iso = then.to_string();
         let clock = iso.get(..19).unwrap_or(&iso).replacen('T', " ", 1);
-        Self { clock, ago: Ago(now.millis_since(then)), iso }
+        let today = now.to_string();
+        let short = match clock.split_once(' ') {
+            Some((date, time)) if today.starts_with(date) => time.to_owned(),
+            _ => clock.clone(),
+        };
+        Self { clock, short, ago: Ago(now.millis_since(then)), iso }
     }
 }
 
@@ -73,5 +80,9 @@ mod tests {
         let moment = Moment::new(Timestamp::from_millis(1_622_548_800_250), Timestamp::from_millis(1_622_548_980_000));
         assert_eq!(moment.clock, "2021-06-01 12:00:00");
         assert_eq!(moment.ago.to_string(), "2 min ago");
+        assert_eq!(moment.short, "12:00:00");
+        let next_day =
+            Moment::new(Timestamp::from_millis(1_622_548_800_250), Timestamp::from_millis(1_622_635_200_000));
+        assert_eq!(next_day.short, "2021-06-01 12:00:00");
     }
 }

@@ -53,14 +53,11 @@ pub async fn milestones(
     Query(Since { since }): Query<Since>,
 ) -> Result<Json<MilestonePage>, ApiRefusal> {
     let place = since.as_deref().map_or(Ok(FEED_START), read_place)?;
-    let (milestones, place) = state
-        .store
-        .read(move |connection| Ok((milestone::after(connection, &who.fleet, &place)?, place)))
-        .await?;
-    let place = milestones.last().map_or(place, |last| FeedPlace {
-        known_at: last.known_at,
-        milestone_id: last.milestone.milestone_id.clone(),
-    });
+    let (milestones, place) =
+        state.store.read(move |connection| Ok((milestone::after(connection, &who.fleet, &place)?, place))).await?;
+    let place = milestones
+        .last()
+        .map_or(place, |last| FeedPlace { known_at: last.known_at, milestone_id: last.milestone.milestone_id.clone() });
     Ok(Json(MilestonePage { milestones, next: format!("{}~{}", place.known_at, place.milestone_id) }))
 }
 

@@ -85,6 +85,7 @@ struct OutboxLine {
 }
 
 struct CaseLine {
+    kind: String,
     row: CaseRow,
     opened: Moment,
 }
@@ -130,10 +131,7 @@ impl BoardPage {
             shipments: shipments.into_iter().map(|row| ShipmentLine::new(row, now)).collect(),
             milestones: milestones.into_iter().map(|row| MilestoneLine::new(row, &references, now)).collect(),
             outbox: outbox.into_iter().map(|row| OutboxLine::new(row, now)).collect(),
-            cases: cases
-                .into_iter()
-                .map(|row| CaseLine { opened: Moment::new(row.opened_at, now), row })
-                .collect(),
+            cases: cases.into_iter().map(|row| CaseLine::new(row, now)).collect(),
         }
     }
 }
@@ -188,6 +186,12 @@ impl MilestoneLine {
 impl OutboxLine {
     fn new(row: OutboxDepth, now: Timestamp) -> Self {
         Self { state: wording::outbox_state(&row.state), oldest: Moment::new(row.oldest_at, now), row }
+    }
+}
+
+impl CaseLine {
+    fn new(row: CaseRow, now: Timestamp) -> Self {
+        Self { kind: row.kind.replace('_', " "), opened: Moment::new(row.opened_at, now), row }
     }
 }
 

@@ -106,7 +106,13 @@ fn stop_mark(stop: &StopRow, view: &View) -> StopMark {
         (_, false) => "ahead",
     };
     let name = stop.name.as_deref().unwrap_or("unnamed place");
-    StopMark { x, y, class, position: stop.position, title: format!("{}, stop {}: {name}", stop.trip_id, stop.position) }
+    StopMark {
+        x,
+        y,
+        class,
+        position: stop.position,
+        title: format!("{}, stop {}: {name}", stop.trip_id, stop.position),
+    }
 }
 
 fn vehicle_mark(row: &VehicleRow, (x, y): (f64, f64), now: Timestamp) -> VehicleMark {
@@ -193,7 +199,8 @@ mod tests {
     fn everything_lies_inside_and_north_is_up() {
         let vehicles = [vehicle("a", 47.0, 8.0), vehicle("b", 47.5, 9.2)];
         let map = draw(&vehicles, &[stop("T", 1, 47.2, 8.1), stop("T", 2, 47.4, 8.9)], NOW).expect("drawn");
-        let marks = map.vehicles.iter().map(|mark| (mark.x, mark.y)).chain(map.stops.iter().map(|mark| (mark.x, mark.y)));
+        let marks =
+            map.vehicles.iter().map(|mark| (mark.x, mark.y)).chain(map.stops.iter().map(|mark| (mark.x, mark.y)));
         for (x, y) in marks {
             assert!((MARGIN - 0.1..=WIDTH - MARGIN + 0.1).contains(&x), "{x}");
             assert!((MARGIN - 0.1..=HEIGHT - MARGIN + 0.1).contains(&y), "{y}");
@@ -206,8 +213,12 @@ mod tests {
     fn a_kilometre_is_as_long_eastward_as_northward() {
         let north = 1.0 / 111.195;
         let east = north / 60.0_f64.to_radians().cos();
-        let map = draw(&[vehicle("o", 60.0, 10.0), vehicle("n", 60.0 + north, 10.0), vehicle("e", 60.0, 10.0 + east)], &[], NOW)
-            .expect("drawn");
+        let map = draw(
+            &[vehicle("o", 60.0, 10.0), vehicle("n", 60.0 + north, 10.0), vehicle("e", 60.0, 10.0 + east)],
+            &[],
+            NOW,
+        )
+        .expect("drawn");
         let [origin, northern, eastern] = map.vehicles.as_slice() else { panic!("three") };
         let ratio = (eastern.x - origin.x) / (origin.y - northern.y);
         assert!((ratio - 1.0).abs() < 0.01, "{ratio}");

@@ -11,7 +11,7 @@ use milepost_proto::Sha256;
 use super::PageState;
 use super::refusal::{PageRefusal, Refusal};
 use crate::auth::SignedIn;
-use crate::store::board::blob;
+use crate::store::blob;
 
 /// Answers with the blob.
 ///
@@ -23,7 +23,7 @@ pub async fn photo(
     Path(name): Path<String>,
 ) -> Result<Response, PageRefusal> {
     let sha256: Sha256 = name.parse().map_err(|_| Refusal::not_found())?;
-    let held = state.store.read(move |connection| blob::blob(connection, &who.fleet, sha256)).await?;
+    let held = state.store.read(move |connection| blob::bytes(connection, &who.fleet, sha256)).await?;
     let bytes = held.ok_or_else(Refusal::not_found)?;
     let (media_type, disposition) = match image_type(&bytes) {
         Some(image) => (image, "inline"),

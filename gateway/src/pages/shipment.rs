@@ -15,11 +15,10 @@ use super::wording::{self, Word};
 use crate::auth::SignedIn;
 use crate::effect::EffectBody;
 use crate::milestone::{Milestone, Status};
-use crate::store::StoreResult;
-use crate::store::board::blob::is_held;
 use crate::store::board::effect::{EffectRow, of_shipment};
 use crate::store::board::milestone::{MilestoneRow, history};
 use crate::store::board::shipment::{self, ShipmentRow};
+use crate::store::{StoreResult, blob};
 
 /// What the page shows, as the store gives it, in one snapshot.
 struct Facts {
@@ -112,7 +111,7 @@ impl Facts {
         let mut held = Vec::new();
         for (pod, _) in effects.iter().filter_map(proof_of) {
             for &sha256 in pod.signature.iter().chain(&pod.photos) {
-                if is_held(connection, fleet, sha256)? {
+                if blob::state(connection, fleet, sha256)?.complete {
                     held.push(sha256);
                 }
             }
@@ -124,7 +123,7 @@ impl Facts {
 impl ShipmentPage {
     fn new(who: SignedIn, now: Timestamp, facts: Facts) -> Self {
         let Facts { shipment: row, history, effects, held } = facts;
-        let clock = |at: Timestamp| Moment::new(at, now).clock;
+        let clock = |at: Timestamp| Moment::new(at, now).short;
         Self {
             who,
             now: Moment::new(now, now),

@@ -120,7 +120,8 @@ async fn password_matches(
         None => Ok(None),
     });
     let (stored, password) = (stored.await?, credentials.password.clone());
-    let unavailable = || Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "The gateway is stopping.", "Try again shortly.");
+    let unavailable =
+        || Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "The gateway is stopping.", "Try again shortly.");
     let _permit = state.password_checks.acquire().await.map_err(|_| unavailable())?;
     let check = move || password::matches(&password, stored.as_ref().map(|user| user.password_hash.as_str()));
     tokio::task::spawn_blocking(check).await.map_err(|_| unavailable())
@@ -135,9 +136,8 @@ async fn open_session(
     let secret = Secret::session(&SystemRandom::new())
         .map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string(), "Restart the gateway."))?;
     let (hash, name, now) = (secret.fingerprint(), credentials.name.clone(), (state.clock)());
-    let open = move |connection: &_| {
-        people::add_session(connection, hash, &fleet, &name, now, now.plus_millis(SESSION_MS))
-    };
+    let open =
+        move |connection: &_| people::add_session(connection, hash, &fleet, &name, now, now.plus_millis(SESSION_MS));
     state.store.write(open).await?;
     // The guard has seen that this form came from our own site, so its origin says how the browser reaches us.
     let encrypted = headers.get(header::ORIGIN).is_some_and(|origin| origin.as_bytes().starts_with(b"https:"));

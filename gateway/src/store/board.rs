@@ -4,7 +4,6 @@
 //! or most urgent first; nothing here writes. A row that does not read (written by a newer gateway) is left out and
 //! logged, because half a board is worth more than none.
 
-pub mod blob;
 pub mod case;
 pub mod effect;
 pub mod milestone;
@@ -12,7 +11,7 @@ pub mod shipment;
 pub mod vehicle;
 
 use milepost_proto::Timestamp;
-use rusqlite::{Params, Row, Statement};
+use rusqlite::{CachedStatement, Params, Row};
 use serde::de::DeserializeOwned;
 
 use super::StoreResult;
@@ -22,7 +21,7 @@ pub const ROWS_MAX: u32 = 200;
 
 /// All rows of a bounded question, in its order.
 fn rows<T, P: Params>(
-    mut statement: impl std::ops::DerefMut<Target = Statement<'_>>,
+    mut statement: CachedStatement<'_>,
     params: P,
     read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
 ) -> StoreResult<Vec<T>> {

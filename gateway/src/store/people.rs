@@ -138,12 +138,7 @@ pub fn session(connection: &Connection, token_hash: Sha256, now: Timestamp) -> S
 ///
 /// # Errors
 /// The store's.
-pub fn add_api_key(
-    connection: &Connection,
-    key_hash: Sha256,
-    owner: &KeyOwner,
-    at: Timestamp,
-) -> StoreResult<bool> {
+pub fn add_api_key(connection: &Connection, key_hash: Sha256, owner: &KeyOwner, at: Timestamp) -> StoreResult<bool> {
     let added = connection.execute(
         "INSERT INTO api_key (key_hash, fleet_id, name, scopes, created_at) VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT DO NOTHING",

@@ -5,6 +5,7 @@ use rusqlite::{Connection, params};
 
 use super::{ROWS_MAX, rows, time};
 use crate::store::StoreResult;
+use crate::store::column::count;
 
 /// Something a person must decide or should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +37,7 @@ pub fn open_cases(connection: &Connection, fleet: &FleetId) -> StoreResult<Vec<C
             subject: row.get("subject")?,
             detail: row.get("detail")?,
             opened_at: time(row, "opened_at")?,
-            times_met: row.get("times_met")?,
+            times_met: count(row.get("times_met")?),
         })
     })
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{ROWS_MAX, readable, rows, time, time_if_known};
 use crate::effect::Effect;
 use crate::store::StoreResult;
+use crate::store::column::count;
 
 /// How many effects are in one state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -51,7 +52,11 @@ pub fn outbox_depth(connection: &Connection, fleet: &FleetId) -> StoreResult<Vec
          GROUP BY state ORDER BY state = 'done', state = 'pending', state",
     )?;
     rows(statement, [fleet.as_str()], |row| {
-        Ok(OutboxDepth { state: row.get("state")?, count: row.get("count")?, oldest_at: time(row, "oldest_at")? })
+        Ok(OutboxDepth {
+            state: row.get("state")?,
+            count: count(row.get("count")?),
+            oldest_at: time(row, "oldest_at")?,
+        })
     })
 }
 
@@ -70,9 +75,8 @@ pub fn owed(connection: &Connection, fleet: &FleetId) -> StoreResult<Vec<EffectR
 /// # Errors
 /// The store's.
 pub fn of_shipment(connection: &Connection, fleet: &FleetId, shipment_id: &str) -> StoreResult<Vec<EffectRow>> {
-    let statement = connection.prepare_cached(
-        "SELECT * FROM outbox WHERE fleet_id = ?1 AND shipment_id = ?2 ORDER BY position LIMIT ?3",
-    )?;
+    let statement = connection
+        .prepare_cached("SELECT * FROM outbox WHERE fleet_id = ?1 AND shipment_id = ?2 ORDER BY position LIMIT ?3")?;
     Ok(rows(statement, params![fleet.as_str(), shipment_id, ROWS_MAX], effect_row)?.into_iter().flatten().collect())
 }
 
