@@ -8,6 +8,7 @@
 
 pub mod accept;
 pub mod blob;
+pub mod board;
 pub mod case;
 pub mod column;
 pub mod commit;
@@ -17,6 +18,7 @@ pub mod lane_range;
 pub mod mark;
 pub mod migration;
 pub mod outbox;
+pub mod people;
 pub mod plan;
 pub mod refold;
 pub mod roster;
