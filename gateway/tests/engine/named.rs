@@ -220,6 +220,24 @@ fn a_standstill_inside_two_fences_belongs_to_the_nearer_stop() {
     assert!(found.iter().any(|line| line.contains("S1 delivery.arrived")), "a proof decides: {found:?}");
 }
 
+/// Loading at a warehouse, a customer, and back to the warehouse with what was returned.
+#[test]
+fn a_place_called_at_twice_is_served_in_planned_order() {
+    let stops = vec![
+        stop("S1", "pickup", [0.0, 0.0], 50.0),
+        delivery("S2", [1000.0, 0.0]),
+        delivery("S3", [0.0, 0.0]),
+        delivery("S4", [0.0, 0.0]),
+    ];
+    let mut drive = Drive::from([0.0, 0.0]);
+    drive.stand(120.0).drive([1000.0, 0.0], 10.0).stand(120.0).drive([0.0, 0.0], 10.0).stand(120.0);
+    let milestones = standing(&trip(stops), &drive.facts);
+    let arrived = milestones.iter().filter(|one| one.kind.as_str().ends_with(".arrived"));
+    let arrived: Vec<&str> = arrived.filter_map(|one| one.stop.as_deref()).collect();
+    assert_eq!(arrived[..2], ["S1", "S2"]);
+    assert_eq!(arrived.len(), 4, "S3 and S4 are one call: {arrived:?}");
+}
+
 #[test]
 fn coming_back_is_a_second_visit_with_ids_of_its_own() {
     let mut drive = Drive::from([-500.0, 0.0]);
