@@ -10,7 +10,7 @@
 //!                             POD, driver action ─┘
 //! ```
 //!
-//! [`VehicleState`] is the fold, [`Refold`] feeds it facts in any order, [`revise`] turns what stands now into what
+//! [`VehicleState`] is the fold, [`Refold`] feeds it facts in any order, [`revise()`] turns what stands now into what
 //! must be told. Everything here is pure: no clock, file, database or task is touched.
 
 mod assignment;
