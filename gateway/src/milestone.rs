@@ -10,9 +10,10 @@
 //!                             POD, driver action ─┘
 //! ```
 //!
-//! [`VehicleState`] is the fold, [`Refold`] feeds it facts in any order, [`revise`] turns what stands now into what
+//! [`VehicleState`] is the fold, [`Refold`] feeds it facts in any order, [`revise()`] turns what stands now into what
 //! must be told. Everything here is pure: no clock, file, database or task is touched.
 
+mod assignment;
 pub mod clean;
 pub mod containment;
 pub mod fact;

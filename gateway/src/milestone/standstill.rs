@@ -155,3 +155,51 @@ impl Standstill {
         (seconds_between(turned_at, at) <= f64::from(rules.wheel_age_s_max)).then_some(speed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `(second, metres north, stated speed)`; answers since when the vehicle stands, in seconds.
+    fn since(standstill: &mut Standstill, fixes: &[(i64, f64, f64)]) -> i64 {
+        for &(at_s, north_m, speed) in fixes {
+            let sighting = Sighting {
+                at: Timestamp::from_millis(at_s * 1000),
+                place: Place { lat: 47.0 + north_m / super::super::place::M_PER_DEGREE, lon: 8.0 },
+                accuracy_m: 5.0,
+                speed_mps: Some(speed),
+            };
+            standstill.see(&sighting, &Rules::default());
+        }
+        standstill.stay().expect("it was seen").since.as_millis() / 1000
+    }
+
+    #[test]
+    fn one_fix_away_moves_nothing_and_two_end_a_short_stay() {
+        assert_eq!(since(&mut Standstill::default(), &[(0, 0.0, 0.0), (10, 90.0, 0.0), (20, 0.0, 0.0)]), 0);
+        assert_eq!(since(&mut Standstill::default(), &[(0, 0.0, 0.0), (10, 90.0, 0.0), (20, 95.0, 0.0)]), 10);
+    }
+
+    #[test]
+    fn an_established_stay_outlasts_a_short_absence() {
+        let parked = [(0, 0.0, 0.0), (60, 0.0, 0.0), (70, 90.0, 0.0), (80, 90.0, 0.0)];
+        assert_eq!(since(&mut Standstill::default(), &parked), 0);
+        let mut standstill = Standstill::default();
+        since(&mut standstill, &parked);
+        assert_eq!(since(&mut standstill, &[(90, 90.0, 0.0)]), 70, "absent for 30 s");
+    }
+
+    #[test]
+    fn a_stated_speed_begins_the_standstill_anew() {
+        assert_eq!(since(&mut Standstill::default(), &[(0, 0.0, 8.0), (1, 8.0, 8.0), (2, 12.0, 1.0)]), 1);
+    }
+
+    #[test]
+    fn wheels_that_stand_hold_against_drift_but_not_against_a_ferry() {
+        let mut standstill = Standstill::default();
+        since(&mut standstill, &[(0, 0.0, 0.0)]);
+        standstill.ignition(false);
+        assert_eq!(since(&mut standstill, &[(60, 150.0, 0.0), (70, 160.0, 0.0)]), 0);
+        assert_eq!(since(&mut standstill, &[(80, 900.0, 0.0), (90, 900.0, 0.0), (120, 900.0, 0.0)]), 80);
+    }
+}
