@@ -307,7 +307,7 @@ async fn bytes_that_are_no_picture_are_a_download() {
 async fn the_feed_of_milestones_gives_each_once_in_the_order_it_became_known() {
     let gateway = Gateway::start().await;
     let key = gateway.key("north", &[Scope::Read]).await;
-    let page = |since: String| async {
+    let page = async |since: String| {
         let answer = gateway.get(&format!("/api/v1/milestones?since={since}"), &key).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
         serde_json::from_slice::<serde_json::Value>(&answer.body).expect("json")

@@ -14,6 +14,7 @@ use super::wording::{self, Tone, Word};
 use super::{PageState, map};
 use crate::auth::SignedIn;
 use crate::store::StoreResult;
+use crate::store::board::ROWS_MAX;
 use crate::store::board::case::{CaseRow, open_cases};
 use crate::store::board::effect::{OutboxDepth, outbox_depth};
 use crate::store::board::milestone::{MilestoneRow, latest};
@@ -133,6 +134,11 @@ impl BoardPage {
             outbox: outbox.into_iter().map(|row| OutboxLine::new(row, now)).collect(),
             cases: cases.into_iter().map(|row| CaseLine::new(row, now)).collect(),
         }
+    }
+
+    /// Whether a list of this length may have been cut.
+    fn is_cut(&self, shown: usize) -> bool {
+        u32::try_from(shown).is_ok_and(|shown| shown >= ROWS_MAX)
     }
 }
 

@@ -222,7 +222,8 @@ mod tests {
         let [origin, northern, eastern] = map.vehicles.as_slice() else { panic!("three") };
         let ratio = (eastern.x - origin.x) / (origin.y - northern.y);
         assert!((ratio - 1.0).abs() < 0.01, "{ratio}");
-        assert_eq!(map.scale_text, "500 m");
+        // A kilometre fills the 272 units of height; 500 m would be 136, more than a fifth of the width.
+        assert_eq!(map.scale_text, "200 m");
     }
 
     #[test]
