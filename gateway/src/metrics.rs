@@ -39,7 +39,7 @@ pub struct Metrics {
     pub requests: Family<Kind, Counter>,
     /// Chunks by what became of them.
     pub chunks: Family<Kind, Counter>,
-    /// Records kept, by lane.
+    /// Records received, by lane, sent again ones too.
     pub records: Family<Kind, Counter>,
     /// Evidence chunks by the state of their seal.
     pub seals: Family<Kind, Counter>,
@@ -75,7 +75,7 @@ impl Metrics {
         Self {
             requests: add(&mut registry, "requests", "Ingest requests by answer", Family::default()),
             chunks: add(&mut registry, "chunks", "Chunks by outcome", Family::default()),
-            records: add(&mut registry, "records", "Records kept, by lane", Family::default()),
+            records: add(&mut registry, "records", "Records received, by lane", Family::default()),
             seals: add(&mut registry, "evidence_seals", "Evidence chunks by seal state", Family::default()),
             connections_refused: add(
                 &mut registry,
@@ -119,7 +119,7 @@ impl Metrics {
         }
     }
 
-    /// Counts records kept.
+    /// Counts records received.
     pub fn records(&self, lane: Lane, records: u64) {
         self.records.get_or_create(&Kind { kind: lane.as_str() }).inc_by(records);
     }

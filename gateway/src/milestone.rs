@@ -13,13 +13,23 @@
 //! [`VehicleState`] is the fold, [`Refold`] feeds it facts in any order, [`revise`] turns what stands now into what
 //! must be told. Everything here is pure: no clock, file, database or task is touched.
 
+pub mod clean;
+pub mod containment;
 pub mod fact;
+pub mod fence;
+pub mod identity;
 pub mod kind;
 pub mod outcome;
+pub mod place;
+pub mod planned_stop;
 pub mod refold;
 pub mod revise;
 pub mod rules;
+mod standing;
+pub mod standstill;
+pub mod stays;
 pub mod vehicle;
+pub mod visit;
 
 pub use fact::{Fact, FactKey, FactKind};
 pub use kind::MilestoneKind;

@@ -135,6 +135,14 @@ impl Store {
         tokio::task::spawn_blocking(move || readers.ask(question)).await.map_err(|_| StoreFault::Closed)?
     }
 
+    /// As [`read`](Self::read), on the calling thread: for callers that are not async and ask little.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_here<T>(&self, question: impl FnOnce(&Connection) -> StoreResult<T>) -> StoreResult<T> {
+        self.readers.ask(question)
+    }
+
     /// Rises with every durable commit: wait on it to learn that something changed.
     #[must_use]
     pub fn commits(&self) -> watch::Receiver<u64> {

@@ -1,1 +1,4 @@
-//! The whole system under test.
+//! The whole Milepost system under test.
+
+pub mod lossy_proxy;
+pub mod odoo_story;

@@ -32,6 +32,8 @@ pub enum TroubleKind {
     Unassigned,
     /// An effect that cannot happen until a person mends something.
     ParkedEffect,
+    /// An order that cannot be driven as it stands.
+    Order,
 }
 
 impl TroubleKind {
@@ -44,6 +46,7 @@ impl TroubleKind {
             Self::Refused => "refused",
             Self::Unassigned => "unassigned",
             Self::ParkedEffect => "parked_effect",
+            Self::Order => "order",
         }
     }
 }

@@ -166,6 +166,12 @@ CREATE TABLE down_link (
     PRIMARY KEY (fleet_id, device_id, item_id)
 ) WITHOUT ROWID;
 
+-- Where reading orders from Odoo goes on.
+CREATE TABLE order_cursor (
+    fleet_id        TEXT    NOT NULL PRIMARY KEY,
+    cursor          TEXT    NOT NULL            -- JSON of the connector
+) WITHOUT ROWID;
+
 -- What follows from it: moved by the projector in one transaction ------------------------------------------------------
 
 CREATE TABLE cursor (
