@@ -76,7 +76,7 @@ pub struct VehicleMark {
 pub fn draw(vehicles: &[VehicleRow], stops: &[StopRow], now: Timestamp) -> Option<Map> {
     let placed: Vec<_> = vehicles.iter().filter_map(|row| Some((row, row.lat?, row.lon?))).collect();
     let points = placed.iter().map(|&(_, lat, lon)| (lat, lon)).chain(stops.iter().map(|stop| (stop.lat, stop.lon)));
-    let view = View::around(points)?;
+    let view = View::around(&points)?;
     let (scale_width, scale_text) = view.scale_bar();
     Some(Map {
         ways: ways(stops, &view),
@@ -136,7 +136,7 @@ struct View {
 }
 
 impl View {
-    fn around(points: impl Iterator<Item = (f64, f64)> + Clone) -> Option<Self> {
+    fn around(points: &(impl Iterator<Item = (f64, f64)> + Clone)) -> Option<Self> {
         let extent = |of: fn((f64, f64)) -> f64| {
             let values = points.clone().map(of).filter(|value| value.is_finite());
             values.fold(None, |span: Option<(f64, f64)>, value| match span {
