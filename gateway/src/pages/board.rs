@@ -13,6 +13,7 @@ use super::refusal::{PageRefusal, page};
 use super::wording::{self, Tone, Word};
 use super::{PageState, map};
 use crate::auth::SignedIn;
+use crate::milestone::Status;
 use crate::store::StoreResult;
 use crate::store::board::ROWS_MAX;
 use crate::store::board::case::{CaseRow, open_cases};
@@ -186,6 +187,10 @@ impl MilestoneLine {
             event: Moment::new(row.milestone.event_time, now),
             row,
         }
+    }
+
+    fn is_retracted(&self) -> bool {
+        self.row.milestone.status == Status::Retracted
     }
 }
 
