@@ -20,7 +20,7 @@ pub enum Refused {
     #[error("the client certificate names no device: {0}; its subject needs O=<fleet> and CN=<device>, enroll again")]
     NoIdentity(String),
     /// The certificate is of a fleet this gateway does not serve.
-    #[error("fleet {0} is not served here: check the agent's gateway address, or [fleet] in gateway.toml")]
+    #[error("fleet {0} is not served here: check the agent's gateway address, or fleet in gateway.toml")]
     WrongFleet(FleetId),
     /// Nobody added this device.
     #[error("device {0} is not registered: add it with `milepost-gateway device add {0}` or a [[device]] entry")]
