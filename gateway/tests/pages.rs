@@ -261,6 +261,21 @@ async fn hostile_text_is_shown_as_text() {
 }
 
 #[tokio::test]
+async fn the_board_says_who_is_silent_what_is_owed_and_how_long_ago() {
+    let gateway = Gateway::start().await;
+    let key = gateway.key("north", &[Scope::Read]).await;
+    let board = gateway.get("/", &key).await.text();
+    for words in ["1 silent", "heard <time", ">47 min ago</time>", ">52 min ago</time>", "6 to go", "T-1124-C"] {
+        assert!(board.contains(words), "lacks {words}");
+    }
+    for words in ["needs a person", "the picking was deleted", "Arrived at delivery", "provisional", "86 % sure"] {
+        assert!(board.contains(words), "lacks {words}");
+    }
+    assert_eq!(board.matches("class=\"vehicle heard\"").count(), 3);
+    assert_eq!(board.matches("class=\"vehicle silent\"").count(), 1);
+}
+
+#[tokio::test]
 async fn a_shipment_named_like_a_path_has_its_page() {
     let gateway = Gateway::start().await;
     let key = gateway.key("north", &[Scope::Read]).await;
@@ -307,7 +322,7 @@ async fn bytes_that_are_no_picture_are_a_download() {
 async fn the_feed_of_milestones_gives_each_once_in_the_order_it_became_known() {
     let gateway = Gateway::start().await;
     let key = gateway.key("north", &[Scope::Read]).await;
-    let page = |since: String| async {
+    let page = async |since: String| {
         let answer = gateway.get(&format!("/api/v1/milestones?since={since}"), &key).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
         serde_json::from_slice::<serde_json::Value>(&answer.body).expect("json")

@@ -62,7 +62,7 @@ impl<S: Send + Sync> FromRequestParts<S> for SignedIn {
 /// The middleware that stands before every route.
 pub async fn guard(State(state): State<PageState>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    if request.method() == Method::POST && !same_site(text(request.headers(), header::ORIGIN), host(&request)) {
+    if may_be_forged(&request) && !same_site(text(request.headers(), header::ORIGIN), host(&request)) {
         return refuse(path, Refusal::foreign_form());
     }
     if OPEN_PATHS.contains(&path) {
@@ -78,6 +78,12 @@ pub async fn guard(State(state): State<PageState>, mut request: Request, next: N
         Ok(None) => to_sign_in(&request),
         Err(fault) => refuse(path, Refusal::from(fault)),
     }
+}
+
+/// Whether a page of somebody else could have made a browser send this. A browser adds its cookie by itself, but an
+/// `Authorization` header only for scripts of our own, and with one the cookie is not looked at.
+fn may_be_forged(request: &Request) -> bool {
+    !matches!(*request.method(), Method::GET | Method::HEAD) && !request.headers().contains_key(header::AUTHORIZATION)
 }
 
 /// The scope that a path asks for.

@@ -13,7 +13,9 @@ use super::refusal::{PageRefusal, page};
 use super::wording::{self, Tone, Word};
 use super::{PageState, map};
 use crate::auth::SignedIn;
+use crate::milestone::Status;
 use crate::store::StoreResult;
+use crate::store::board::ROWS_MAX;
 use crate::store::board::case::{CaseRow, open_cases};
 use crate::store::board::effect::{OutboxDepth, outbox_depth};
 use crate::store::board::milestone::{MilestoneRow, latest};
@@ -134,6 +136,11 @@ impl BoardPage {
             cases: cases.into_iter().map(|row| CaseLine::new(row, now)).collect(),
         }
     }
+
+    /// Whether a list of this length may have been cut.
+    fn is_cut(&self, shown: usize) -> bool {
+        u32::try_from(shown).is_ok_and(|shown| shown >= ROWS_MAX)
+    }
 }
 
 /// Whether nothing was heard of the vehicle for too long, or ever.
@@ -180,6 +187,10 @@ impl MilestoneLine {
             event: Moment::new(row.milestone.event_time, now),
             row,
         }
+    }
+
+    fn is_retracted(&self) -> bool {
+        self.row.milestone.status == Status::Retracted
     }
 }
 

@@ -76,7 +76,7 @@ pub struct VehicleMark {
 pub fn draw(vehicles: &[VehicleRow], stops: &[StopRow], now: Timestamp) -> Option<Map> {
     let placed: Vec<_> = vehicles.iter().filter_map(|row| Some((row, row.lat?, row.lon?))).collect();
     let points = placed.iter().map(|&(_, lat, lon)| (lat, lon)).chain(stops.iter().map(|stop| (stop.lat, stop.lon)));
-    let view = View::around(points)?;
+    let view = View::around(&points)?;
     let (scale_width, scale_text) = view.scale_bar();
     Some(Map {
         ways: ways(stops, &view),
@@ -136,7 +136,7 @@ struct View {
 }
 
 impl View {
-    fn around(points: impl Iterator<Item = (f64, f64)> + Clone) -> Option<Self> {
+    fn around(points: &(impl Iterator<Item = (f64, f64)> + Clone)) -> Option<Self> {
         let extent = |of: fn((f64, f64)) -> f64| {
             let values = points.clone().map(of).filter(|value| value.is_finite());
             values.fold(None, |span: Option<(f64, f64)>, value| match span {
@@ -222,7 +222,8 @@ mod tests {
         let [origin, northern, eastern] = map.vehicles.as_slice() else { panic!("three") };
         let ratio = (eastern.x - origin.x) / (origin.y - northern.y);
         assert!((ratio - 1.0).abs() < 0.01, "{ratio}");
-        assert_eq!(map.scale_text, "500 m");
+        // A kilometre fills the 272 units of height; 500 m would be 136, more than a fifth of the width.
+        assert_eq!(map.scale_text, "200 m");
     }
 
     #[test]
