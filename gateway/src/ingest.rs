@@ -101,7 +101,6 @@ impl Ingest {
 }
 
 /// The routes for devices.
-#[must_use]
 pub fn router(ingest: Arc<Ingest>) -> Router {
     Router::new()
         .route("/v1/batches", post(batches::post))

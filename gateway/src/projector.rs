@@ -103,3 +103,6 @@ fn note_figures(round: &round::Round, now: Timestamp, metrics: &Metrics) {
         metrics.receipt_to_milestone_s.observe(clock::seconds_between(received_at, now));
     }
 }
+
+#[cfg(test)]
+mod tests;

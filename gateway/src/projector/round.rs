@@ -148,7 +148,7 @@ impl Folding<'_> {
         let place = [held_place, told.place].into_iter().flatten().max_by_key(|&(_, _, at)| at);
         let row = VehicleRow {
             head_time: state.head().map(|head| head.event_time),
-            state: column::to_json(&state)?,
+            state: column::to_bytes(&state)?,
             low_water_mark: mark,
             place,
         };
@@ -158,7 +158,7 @@ impl Folding<'_> {
 
 /// The held state with `facts` applied, when they all come after it and it still reads.
 fn onwards(row: Option<&VehicleRow>, facts: &[Fact]) -> Option<VehicleState> {
-    let state: VehicleState = column::from_json(&row?.state).ok()?;
+    let state: VehicleState = column::from_bytes(&row?.state).ok()?;
     let follows = match (state.head(), facts.first()) {
         (Some(head), Some(first)) => head < first.key(),
         _ => true,
