@@ -261,6 +261,19 @@ async fn records_of_a_device_without_a_vehicle_are_kept_and_a_person_is_told() {
 }
 
 #[tokio::test]
+async fn a_damaged_row_tells_nothing_and_holds_up_nothing() {
+    let yard = Yard::new().await;
+    yard.arrive(drive(), None).await;
+    let damage = |connection: &Connection| {
+        Ok(connection.execute("UPDATE journal SET body = x'00' WHERE first_sequence = 1", [])?)
+    };
+    assert_eq!(yard.store.write(damage).await.expect("damaged"), 1);
+    yard.fold().await;
+    assert_eq!(yard.texts("SELECT kind FROM exception_case").await, ["store_damaged"]);
+    assert!(!yard.standing().await.is_empty(), "the rest is folded");
+}
+
+#[tokio::test]
 async fn the_running_projector_follows_what_is_committed() {
     let yard = Yard::new().await;
     let shutdown = CancellationToken::new();
