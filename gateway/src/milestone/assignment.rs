@@ -36,7 +36,7 @@ fn is_its_turn(stops: &[PlannedStop], index: usize, presence: &Presence) -> bool
         left.is_some_and(|left| left.last < presence.first)
     };
     let served = !stops[index].visits.all().is_empty();
-    earlier.iter().all(|stop| over(stop)) && !(served && !later.is_empty())
+    earlier.iter().all(|stop| over(stop)) && (!served || later.is_empty())
 }
 
 /// The other calls of the same trip at the same place, before and after.

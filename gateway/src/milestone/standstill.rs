@@ -95,32 +95,23 @@ impl Standstill {
 
     /// Takes the next fix; answers with the established stay that it ended, if it ended one.
     pub fn see(&mut self, sighting: &Sighting, rules: &Rules) -> Option<Stay> {
-        if self.holds(sighting, rules) {
-            if let Some(stay) = &mut self.stay {
-                stay.until = sighting.at;
-            }
-            self.come_back();
-            return None;
-        }
-        let Some(stay) = &mut self.stay else {
+        let Some(mut stay) = self.stay else {
             self.stay = Some(Stay::at(sighting));
             return None;
         };
         let established = stay.is_established(rules);
-        let moving = !established && self.is_moving(sighting, rules);
-        match &mut self.stay {
-            Some(stay) if !moving && stay.is_near(sighting, rules) => {
-                stay.extend(sighting);
-                self.come_back();
-                None
-            }
-            _ if moving => {
-                self.stay = Some(Stay::at(sighting));
-                self.come_back();
-                None
-            }
-            _ => self.go_away(sighting, established, rules),
+        if self.holds(sighting, rules) {
+            stay.until = sighting.at;
+        } else if !established && self.is_moving(sighting, rules) {
+            stay = Stay::at(sighting);
+        } else if stay.is_near(sighting, rules) {
+            stay.extend(sighting);
+        } else {
+            return self.go_away(stay, sighting, rules);
         }
+        self.stay = Some(stay);
+        self.come_back();
+        None
     }
 
     const fn come_back(&mut self) {
@@ -129,13 +120,13 @@ impl Standstill {
     }
 
     /// One fix away may be noise; the second ends a short stay, and an absence an established one.
-    fn go_away(&mut self, sighting: &Sighting, established: bool, rules: &Rules) -> Option<Stay> {
+    fn go_away(&mut self, stay: Stay, sighting: &Sighting, rules: &Rules) -> Option<Stay> {
         self.away = self.away.saturating_add(1);
         match &mut self.next {
             Some(next) if next.is_near(sighting, rules) => next.extend(sighting),
             next => *next = Some(Stay::at(sighting)),
         }
-        let stay = self.stay?;
+        let established = stay.is_established(rules);
         let absent = seconds_between(stay.until, sighting.at) >= f64::from(rules.absence_s_min);
         if self.away < 2 || (established && !absent) {
             return None;

@@ -16,6 +16,9 @@ use super::visit::{Basis, Glimpse, Presence};
 use super::{Fact, FactKey, FactKind, Milestone, Outcome, OutcomeCounts, Rules};
 
 /// Everything the engine remembers of one vehicle: a function of the facts folded so far, its trips and the rules.
+///
+/// A snapshot must keep its numbers to the last bit, or a fold taken up from it may part ways with one from the start:
+/// postcard does, `serde_json` does not unless its `float_roundtrip` is on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VehicleState {
     fleet: FleetId,

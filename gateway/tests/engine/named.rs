@@ -322,6 +322,25 @@ fn a_visit_a_week_from_its_time_window_is_no_visit_to_that_stop() {
     }
 }
 
+/// Tomorrow's delivery to the same customer is no second visit for today's.
+#[test]
+fn coming_back_the_next_day_is_other_work() {
+    let mut drive = Drive::from([0.0, 0.0]);
+    drive.stand(300.0).drive([2000.0, 0.0], 10.0).unseen(86_400.0, [2000.0, 0.0]).drive([0.0, 0.0], 10.0).stand(300.0);
+    let expected = ["08:00:00 S1 delivery.arrived #1", "08:05:08 S1 delivery.departed #1"];
+    check(&trip(vec![delivery("S1", [0.0, 0.0])]), &drive, &expected);
+}
+
+/// The tracker sleeps with the ignition, for four hours, where the goods are handed over.
+#[test]
+fn a_tracker_that_goes_off_at_the_stop_loses_no_arrival() {
+    let mut drive = Drive::from([-500.0, 0.0]);
+    drive.drive([0.0, 0.0], 10.0).stand(15.0).ignition(false).unseen(4.0 * 3600.0, [0.0, 0.0]);
+    drive.ignition(true).stand(5.0).drive([1000.0, 0.0], 10.0);
+    let expected = ["08:00:45 S1 delivery.arrived #1", "12:01:18 S1 delivery.departed #1"];
+    check(&trip(vec![delivery("S1", [0.0, 0.0])]), &drive, &expected);
+}
+
 #[test]
 fn confirmed_waits_for_the_low_water_mark_to_pass_what_decided() {
     let trips = trip(vec![delivery("S1", [0.0, 0.0])]);

@@ -98,8 +98,6 @@ fn deliver_disordered(facts: &[Fact], seed: u64) -> Refold {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
-
     #[test]
     fn any_order_duplication_and_batching_gives_the_same_state(
         legs in prop::collection::vec(leg(), 1..16), seed: u64,

@@ -12,15 +12,16 @@ use milepost_proto::{Lane, SpoolId, Timestamp};
 
 use crate::drive::{fleet, stop_at, trip};
 
-/// The folder of shared recordings, `MILEPOST_SHARED_DATA` or beside the project.
+/// The folder of shared recordings: `MILEPOST_SHARED_DATA`, or `shared/data` beside the project or above it.
 fn tracks() -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
-    let folder = std::env::var_os("MILEPOST_SHARED_DATA").map_or(beside, PathBuf::from).join("trajectories/tracks");
-    if folder.is_dir() {
-        return Some(folder);
+    let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().map(|folder| folder.join("shared/data"));
+    let named = std::env::var_os("MILEPOST_SHARED_DATA").map(PathBuf::from);
+    let mut folders = named.into_iter().chain(above).map(|folder| folder.join("trajectories/tracks"));
+    let found = folders.find(|folder| folder.is_dir());
+    if found.is_none() {
+        println!("skipped: no shared data");
     }
-    println!("skipped: no shared data");
-    None
+    found
 }
 
 fn columns(text: &str) -> impl Iterator<Item = Vec<&str>> {
