@@ -1,7 +1,7 @@
 //! The reading APIs: what the pages show, for programs.
 //!
-//! Promise: every answer is one fleet's, bounded to [`ROWS_MAX`] rows of a kind, and its words are those of the design.
-//! `/api/v1/milestones` is a feed: each answer's `next` is where to go on, and whoever follows it misses nothing.
+//! Promise: every answer is one fleet's, bounded to [`ROWS_MAX`](crate::store::board::ROWS_MAX) rows of a kind, and its
+//! words are those of the design. `/api/v1/milestones` is a feed: each answer's `next` is where to go on, and whoever follows it misses nothing.
 
 use axum::Json;
 use axum::extract::{Query, State};
@@ -17,9 +17,6 @@ use crate::store::board::effect::{self, EffectRow, OutboxDepth};
 use crate::store::board::milestone::{self, FeedPlace, MilestoneRow};
 use crate::store::board::shipment::{self, ShipmentRow};
 use crate::store::board::vehicle::{self, VehicleRow};
-
-#[cfg(doc)]
-use crate::store::board::ROWS_MAX;
 
 /// Where to go on reading.
 #[derive(Debug, Deserialize)]

@@ -41,7 +41,7 @@ impl Refusal {
     #[must_use]
     pub fn unknown_sender() -> Self {
         let mend = "Send an API key as `Authorization: Bearer mpk_…`, or sign in. \
-                    `milepost-gateway token` makes and revokes keys.";
+                    `milepost-gateway key create` makes one.";
         Self::new(StatusCode::UNAUTHORIZED, "No valid API key or session came with this request.", mend)
     }
 

@@ -81,7 +81,8 @@ pub async fn sign_in(
     let fleet_name = only_fleet.as_ref().map_or(credentials.fleet.trim(), FleetId::as_str);
     let address = from.map_or_else(String::new, |Extension(ConnectInfo(peer))| peer.ip().to_string());
     if let Err(wait_s) = state.attempts.note(&format!("{fleet_name}/{}", credentials.name), &address) {
-        tracing::warn!(fleet = fleet_name, name = credentials.name, address, "sign-in attempts are being slowed");
+        // The name stays out of the log: people type passwords into the wrong field.
+        tracing::warn!(address, "sign-in attempts are being slowed");
         let problem = format!("Too many attempts. Wait {wait_s} seconds and try again.");
         let refused = again(StatusCode::TOO_MANY_REQUESTS, &problem);
         return Ok(([(header::RETRY_AFTER, wait_s.to_string())], refused).into_response());

@@ -326,5 +326,19 @@ fn south(connection: &Connection) -> StoreResult<()> {
         remarks: vec!["remark of south".to_owned()],
     };
     write_milestone(connection, "south", "secret-truck", &milestone, minutes_ago(1))?;
+    let trip: Trip = serde_json::from_value(json!({ "id": "T-1124-A", "stops": [
+        { "id": "S2", "shipment": "WH/OUT/00042", "kind": "delivery", "name": "Secret place", "lat": 52.1, "lon": 5.1,
+            "address": "Secret street of south", "window": [minutes_ago(999).to_string(), minutes_ago(998).to_string()] },
+        { "id": "S1", "shipment": "WH/OUT/00047", "kind": "delivery", "name": "Secret place", "lat": 52.1, "lon": 5.1 },
+    ] }))
+    .expect("a trip");
+    put_trip(connection, &south, &"truck-3".parse().expect("a name"), &trip, NOW)?;
+    connection.execute_batch(
+        "INSERT INTO vehicle_state (fleet_id, vehicle_id, state, lat, lon, position_time, updated_at)
+             VALUES ('south', 'secret-truck', x'00', 40.7, -74.0, 0, 0), ('south', 'van-15', x'00', 40.7, -74.0, 0, 0);
+         INSERT INTO assignment VALUES ('south', 'box-secret', 0, NULL, 'secret-van', NULL);
+         INSERT INTO exception_case (fleet_id, case_key, kind, subject, detail, opened_at, last_met_at)
+             VALUES ('south', 'k1', 'refused', 'secret subject', 'secret detail of south', 0, 0);",
+    )?;
     keep(connection, &south, b"\x89PNG\r\n\x1a\nsecret picture of south").map(|_| ())
 }
