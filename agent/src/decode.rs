@@ -9,7 +9,7 @@ use milepost_proto::reading::FixType;
 use milepost_proto::{Position, Timestamp};
 use serde::Serialize;
 
-use crate::source::can::{Decoded, candump, decode};
+use crate::source::can::{self, Decoded, candump};
 use crate::source::fault::{Fault, Faults};
 use crate::source::nmea::{Decoder, Epoch};
 
@@ -47,26 +47,27 @@ pub fn nmea(mut input: impl BufRead, out: &mut impl Write, faults: &mut impl Wri
 /// # Errors
 /// When `input` cannot be read, or `out` or `faults` cannot be written.
 pub fn can(mut input: impl BufRead, out: &mut impl Write, faults: &mut impl Write) -> io::Result<()> {
-    let mut counts = Faults::default();
+    let (mut decoder, mut counts) = (can::Decoder::default(), Faults::default());
     let mut text = Vec::new();
     while input.read_until(b'\n', &mut text)? > 0 {
         let line = text.trim_ascii();
         if !line.is_empty() && !line.starts_with(b"#") {
-            can_frame(line, out, &mut counts)?;
+            can_frame(line, &mut decoder, out, &mut counts)?;
         }
         text.clear();
     }
     write_line(faults, &counts.take())
 }
 
-fn can_frame(text: &[u8], out: &mut impl Write, faults: &mut Faults) -> io::Result<()> {
+fn can_frame(text: &[u8], decoder: &mut can::Decoder, out: &mut impl Write, faults: &mut Faults) -> io::Result<()> {
     let Some(line) = candump::parse(text) else {
         faults.count(Fault::Malformed);
         return Ok(());
     };
-    match decode(&line.frame) {
-        Ok(Decoded::Message(message)) => write_line(out, &can_line::message(&line, message, faults)),
-        Ok(Decoded::Dm1(dm1)) => write_line(out, &can_line::dm1(&line, dm1)),
+    match decoder.decode(&line.frame) {
+        Ok(Some(Decoded::Message(message))) => write_line(out, &can_line::message(&line, message, faults)),
+        Ok(Some(Decoded::Dm1(dm1))) => write_line(out, &can_line::dm1(&line, dm1)),
+        Ok(None) => Ok(()),
         Err(fault) => {
             faults.count(fault);
             Ok(())

@@ -28,7 +28,8 @@ pub mod serial;
 pub fn spawn(config: &SourceConfig, link: SourceLink, shutdown: CancellationToken) -> JoinHandle<()> {
     match &config.kind {
         SourceKind::NmeaSerial { path, baud } => {
-            tokio::spawn(serial::run(serial::SerialLine::new(path, *baud), link, shutdown))
+            let line = serial::SerialLine::new(path, *baud).at_speed(link.clock().speed());
+            tokio::spawn(serial::run(line, link, shutdown))
         }
         SourceKind::Candump { path } => tokio::spawn(candump::run(path.clone(), link, shutdown)),
     }

@@ -3,8 +3,8 @@
 //! Promise: pure, and nothing is allocated until a reading is made. A frame that no table knows, and a value its sender
 //! marks as not available or in error, is counted and absent; it is never a number.
 //!
-//! `candump` reads recorded lines, `j1939` splits identifiers, `table` says where signals lie, `dm1` reads trouble
-//! codes; this file puts them together.
+//! `candump` reads recorded lines, `j1939` splits identifiers, `transport` puts long groups together, `table` says where
+//! signals lie, `dm1` reads trouble codes; this file puts them together.
 
 use milepost_proto::Reading;
 use milepost_proto::reading::{Diagnostic, Signal};
@@ -15,6 +15,7 @@ pub mod candump;
 pub mod dm1;
 pub mod j1939;
 pub mod table;
+pub mod transport;
 
 /// Longest frame, bytes (CAN FD).
 pub const FRAME_BYTES_MAX: usize = 64;
@@ -94,46 +95,78 @@ pub enum Decoded<'a> {
     Dm1(dm1::Dm1<'a>),
 }
 
-/// What the built-in tables make of `frame`; otherwise why nothing.
-///
-/// # Errors
-/// The [`Fault`] to count.
-pub fn decode(frame: &Frame) -> Result<Decoded<'_>, Fault> {
-    let data = match &frame.body {
-        FrameBody::Data(data) => data.as_bytes(),
-        FrameBody::RemoteRequest => return Err(Fault::RemoteRequest),
-        FrameBody::Error => return Err(Fault::ErrorFrame),
-    };
-    let CanId::Extended(id) = frame.id else { return Err(Fault::UnknownId) };
-    let address = j1939::Address::from_id(id);
-    if address.pgn == dm1::PGN {
-        return dm1::Dm1::from_frame(address.source, data).map(Decoded::Dm1).ok_or(Fault::ShortFrame);
+/// Decodes the frames of one bus by the built-in tables.
+#[derive(Debug, Clone, Default)]
+pub struct Decoder {
+    transport: transport::Transport,
+}
+
+impl Decoder {
+    /// What the tables make of `frame`; nothing while it is part of a longer group.
+    ///
+    /// # Errors
+    /// The [`Fault`] to count.
+    pub fn decode<'a>(&'a mut self, frame: &'a Frame) -> Result<Option<Decoded<'a>>, Fault> {
+        let data = match &frame.body {
+            FrameBody::Data(data) => data.as_bytes(),
+            FrameBody::RemoteRequest => return Err(Fault::RemoteRequest),
+            FrameBody::Error => return Err(Fault::ErrorFrame),
+        };
+        let CanId::Extended(id) = frame.id else { return Err(Fault::UnknownId) };
+        let address = j1939::Address::from_id(id);
+        let group = match address.pgn {
+            transport::CONTROL_PGN | transport::DATA_PGN => self.transport.push(address, data)?,
+            pgn => Some(transport::Group { pgn, source: address.source, data }),
+        };
+        group.map(by_table).transpose()
     }
-    let message = table::find(address.pgn).ok_or(Fault::UnknownId)?;
-    Ok(Decoded::Message(table::MessageData { message, data }))
+}
+
+fn by_table(group: transport::Group<'_>) -> Result<Decoded<'_>, Fault> {
+    if group.pgn == dm1::PGN {
+        return dm1::Dm1::new(group.source, group.data).map(Decoded::Dm1).ok_or(Fault::ShortFrame);
+    }
+    let message = table::find(group.pgn).ok_or(Fault::UnknownId)?;
+    Ok(Decoded::Message(table::MessageData { message, data: group.data }))
 }
 
 /// Turns frames into readings.
 #[derive(Debug, Clone, Default)]
 pub struct Observer {
-    /// Whether the bus carries the distance in units of 5 m; then the one in units of 125 m is left out.
-    fine_distance: bool,
+    decoder: Decoder,
+    distance: Distance,
+}
+
+/// Which of the two distances a bus may carry is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Distance {
+    /// The one in units of 125 m: no other was heard yet.
+    #[default]
+    Coarse,
+    /// The one in units of 5 m.
+    Fine,
 }
 
 impl Observer {
     /// Calls `observed` with each reading of `frame`; counts what could not be used.
     pub fn observe(&mut self, frame: &Frame, faults: &mut Faults, mut observed: impl FnMut(Reading)) {
-        match decode(frame) {
-            Ok(Decoded::Message(message)) => self.message(message, faults, observed),
-            Ok(Decoded::Dm1(dm1)) => dm1.codes().for_each(|code| observed(Reading::Diagnostic(diagnostic(&dm1, code)))),
+        match self.decoder.decode(frame) {
+            Ok(Some(Decoded::Message(message))) => self.distance.message(message, faults, observed),
+            Ok(Some(Decoded::Dm1(dm1))) => {
+                dm1.codes().for_each(|code| observed(Reading::Diagnostic(diagnostic(&dm1, code))));
+            }
+            Ok(None) => {}
             Err(fault) => faults.count(fault),
         }
     }
+}
 
+impl Distance {
     fn message(&mut self, message: table::MessageData<'_>, faults: &mut Faults, mut observed: impl FnMut(Reading)) {
-        self.fine_distance |= message.message.pgn == table::FINE_DISTANCE_PGN;
-        if self.fine_distance && message.message.pgn == table::COARSE_DISTANCE_PGN {
-            return;
+        match (message.message.pgn, *self) {
+            (table::FINE_DISTANCE_PGN, _) => *self = Self::Fine,
+            (table::COARSE_DISTANCE_PGN, Self::Fine) => return,
+            _ => {}
         }
         for (spec, value) in message.signals() {
             match value {

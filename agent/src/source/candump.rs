@@ -186,6 +186,15 @@ garbage
     }
 
     #[tokio::test]
+    async fn a_log_that_is_not_there_is_lost_with_its_mend() {
+        let (sender, mut events) = mpsc::channel(EVENTS_MAX);
+        run("/nowhere/bus.log".into(), SourceLink::new("bus", sender, Clock::system()), CancellationToken::new()).await;
+        let Some(Event::Source(report)) = events.recv().await else { panic!("news") };
+        assert!(matches!(report.news, SourceNews::Lost { why } if why.contains("correct the source's path")));
+        assert!(events.recv().await.is_none(), "nothing after it");
+    }
+
+    #[tokio::test]
     async fn a_log_is_told_on_the_agents_clock_and_then_ended() {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("bus.log");

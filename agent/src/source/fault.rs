@@ -38,6 +38,8 @@ pub enum Fault {
     UnknownId,
     /// A frame shorter than its table says.
     ShortFrame,
+    /// A group of several frames that was aborted, replaced or lost one.
+    TransportBroken,
     /// A request for a frame; it carries no data.
     RemoteRequest,
     /// An error frame of the bus itself.
@@ -49,7 +51,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 20] = [
         Self::Noise,
         Self::Torn,
         Self::TooLong,
@@ -65,6 +67,7 @@ impl Fault {
         Self::Malformed,
         Self::UnknownId,
         Self::ShortFrame,
+        Self::TransportBroken,
         Self::RemoteRequest,
         Self::ErrorFrame,
         Self::NotAvailable,
@@ -90,6 +93,7 @@ impl Fault {
             Self::Malformed => "malformed",
             Self::UnknownId => "unknown_id",
             Self::ShortFrame => "short_frame",
+            Self::TransportBroken => "transport_broken",
             Self::RemoteRequest => "remote_request",
             Self::ErrorFrame => "error_frame",
             Self::NotAvailable => "not_available",

@@ -19,6 +19,10 @@ use super::{Observation, ShuttingDown, SourceLink, SourceNews};
 const READ_BYTES_MAX: usize = 4_096;
 /// Faults are told with the next epoch, or when this many wait: a wrong line speed ends no epoch.
 const FAULTS_WAITING_MAX: u64 = 64;
+/// A silence shorter than this may be the scheduler's and not the receiver's.
+const SILENCE_MIN: Duration = Duration::from_millis(20);
+/// Beyond this speed silences do not get shorter.
+const SPEED_MAX: f64 = 1_000.0;
 /// No receiver can truthfully give an earlier date to this software (2024-01-01); a cold start and a week rollover do.
 const DATES_SINCE: Timestamp = Timestamp::from_millis(1_704_067_200_000);
 /// An earlier date is believed where the clock already stands this close to it (a replayed recording).
@@ -50,6 +54,13 @@ impl SerialLine {
             reopen_min: Duration::from_secs(1),
             reopen_max: Duration::from_secs(30),
         }
+    }
+
+    /// The same line with a recording on it that plays `speed` times faster: its silences are shorter by as much.
+    #[must_use]
+    pub fn at_speed(self, speed: f64) -> Self {
+        let silence = self.silence.div_f64(speed.clamp(1.0, SPEED_MAX)).max(SILENCE_MIN);
+        Self { silence, ..self }
     }
 
     /// Opens it: 8 data bits, no parity, one stop bit, and nobody else's.

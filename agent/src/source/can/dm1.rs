@@ -1,7 +1,7 @@
-//! Active trouble codes (SAE J1939-73 DM1) in one frame.
+//! Active trouble codes (SAE J1939-73 DM1).
 //!
 //! Promise: a code is read by the layout of version 4 (conversion method 0), as every unit since 1996 sends it; the
-//! all-zero and all-one fillers are no codes. Lists longer than one code travel by transport protocol, not here.
+//! all-zero and all-one fillers are no codes. One code fits a frame; longer lists come by [`super::transport`].
 
 /// Its parameter group.
 pub const PGN: u32 = 65226;
@@ -31,7 +31,7 @@ pub struct TroubleCode {
 impl<'a> Dm1<'a> {
     /// Lamps and codes; none when there is not even room for the lamps.
     #[must_use]
-    pub const fn from_frame(source: u8, data: &'a [u8]) -> Option<Self> {
+    pub const fn new(source: u8, data: &'a [u8]) -> Option<Self> {
         if data.len() < LAMP_BYTES { None } else { Some(Self { source, data }) }
     }
 
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn codes_are_read_and_fillers_are_not() {
-        let codes = |data: &[u8]| Dm1::from_frame(0, data).map(|dm1| dm1.codes().collect::<Vec<_>>());
+        let codes = |data: &[u8]| Dm1::new(0, data).map(|dm1| dm1.codes().collect::<Vec<_>>());
         let code = TroubleCode { spn: 91, fmi: 3, occurrence: 1 };
         assert_eq!(codes(&[0x40, 0xff, 0x5b, 0x00, 0x03, 0x01, 0xff, 0xff]), Some(vec![code]));
         assert_eq!(codes(&[0x00, 0xff, 0, 0, 0, 0, 0xff, 0xff]), Some(vec![]));
