@@ -1,8 +1,44 @@
 //! Milestones: what really happened, derived from the set of facts and from nothing else.
+//!
+//! Promise: the standing milestones of a vehicle are a function of the *set* of its facts, its trips and the rules. Any
+//! order, duplication or batching of delivery ends in the same milestones, because facts are folded in the order of
+//! their keys and whatever arrives late is folded again in its place.
+//!
+//! ```text
+//! Record ─ fact ─► clean ─► standstill ─┐
+//!                    └────► containment ┴► visit ─┬► standing ─► revise ─► what to announce
+//!                             POD, driver action ─┘
+//! ```
+//!
+//! [`VehicleState`] is the fold, [`Refold`] feeds it facts in any order, [`revise()`] turns what stands now into what
+//! must be told. Everything here is pure: no clock, file, database or task is touched.
 
+mod assignment;
+pub mod clean;
+pub mod containment;
+pub mod fact;
+pub mod fence;
+pub mod identity;
 pub mod kind;
+pub mod outcome;
+pub mod place;
+pub mod planned_stop;
+pub mod refold;
+pub mod revise;
+pub mod rules;
+mod standing;
+pub mod standstill;
+pub mod stays;
+pub mod vehicle;
+pub mod visit;
 
+pub use fact::{Fact, FactKey, FactKind};
 pub use kind::MilestoneKind;
+pub use outcome::{Outcome, OutcomeCounts};
+pub use refold::Refold;
+pub use revise::revise;
+pub use rules::Rules;
+pub use vehicle::VehicleState;
 
 use milepost_proto::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -12,7 +48,7 @@ use serde::{Deserialize, Serialize};
 pub struct Milestone {
     /// Derived from `(fleet, trip, stop, shipment, kind, occurrence)`; never changes.
     pub milestone_id: String,
-    /// From 1; rises with every change.
+    /// From 1; rises with every change. 0 in a standing milestone that was not compared with what was told.
     pub revision: u32,
     /// How firmly it stands.
     pub status: Status,
@@ -41,7 +77,8 @@ pub struct Milestone {
     pub remarks: Vec<String>,
 }
 
-/// How firmly a milestone stands.
+/// How firmly a milestone stands. What stands is provisional or confirmed, by the facts alone; corrected and retracted are
+/// said of a revision, by what was told before (see [`revise()`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {

@@ -59,11 +59,9 @@ pub fn run(plan: &KillRun<'_>) -> anyhow::Result<House> {
     wait::until_true("the round to end", Duration::from_secs(120), || drive.is_over());
     let mut accepted: Vec<String> = phones.into_iter().flat_map(Phone::stop).collect();
     accepted.sort();
-    let arrived = wait::until("every accepted capture at the gateway", DRAIN_LIMIT, || {
-        let journal = Journal::read(&house.path("gateway.db")).ok()?;
-        (journal.client_refs().len() >= accepted.len()).then_some(())
+    wait::until_true("every accepted capture at the gateway", DRAIN_LIMIT, || {
+        Journal::read(&house.path("gateway.db")).is_ok_and(|journal| journal.client_refs().len() >= accepted.len())
     });
-    let () = arrived;
     house.wait_until_drained(DRAIN_LIMIT);
     let journal = Journal::read(&house.path("gateway.db"))?;
     assert_eq!(journal.client_refs(), accepted, "seed {seed}: captures lost or doubled");

@@ -9,16 +9,20 @@ use milepost_gateway::milestone::{Milestone, MilestoneKind, Status};
 use milepost_gateway::odoo::classify::FailureKind;
 use milepost_gateway::odoo::orders::cursor::OVERLAP_S;
 use milepost_gateway::odoo::orders::field::time;
-use milepost_gateway::odoo::{ApiKey, BlobSource, Connector, Cursor, ImportedOrders, Place, ShipmentState, trips};
+use milepost_gateway::odoo::{
+    ApiKey, BlobSource, Connector, Cursor, ImportedOrders, Mode, Place, Settings, ShipmentState, trips,
+};
 use milepost_proto::{Pod, Sha256, VehicleId};
 use serde_json::json;
 use system_tests::lossy_proxy::{Fault, LossyProxy};
-use system_tests::odoo_story::{ConfirmedOrder, Odoo, Order};
+use xtask::odoo_story::{ConfirmedOrder, Odoo, Order};
 
 const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n not a real signature";
 
 /// The Odoo to test against, or a line that says why there is none.
 fn odoo() -> Option<Odoo> {
+    // For the connector's client. Fails when it is installed already, which is as good.
+    rustls::crypto::ring::default_provider().install_default().ok();
     let odoo = Odoo::from_env().expect("the environment is complete");
     if odoo.is_none() {
         println!("skipped: no Odoo (set MILEPOST_ODOO_URL)");
@@ -33,9 +37,20 @@ fn unique(name: &str) -> String {
     format!("{name}-{}", since.as_nanos())
 }
 
-async fn place_order(odoo: &Odoo, place: Option<(f64, f64)>) -> ConfirmedOrder {
+fn place_order(odoo: &Odoo, place: Option<(f64, f64)>) -> ConfirmedOrder {
     let order = Order { customer: unique("Customer"), place, barcode: unique("BC"), quantity: 10 };
-    odoo.confirm_order(&order).await.expect("the order is confirmed")
+    odoo.confirm_order(&order).expect("the order is confirmed")
+}
+
+/// The gateway's settings for this Odoo, by way of `url` (its own, or a proxy's).
+fn settings(odoo: &Odoo, url: &str) -> Settings {
+    Settings {
+        url: url.to_owned(),
+        database: odoo.database().to_owned(),
+        api_key: ApiKey::new(odoo.key()),
+        mode: Mode::Live,
+        timeout_s: 60,
+    }
 }
 
 /// A connector that has only [`SIGNATURE`].
@@ -45,7 +60,7 @@ fn connector(odoo: &Odoo, url: &str) -> Connector {
 }
 
 fn connector_with(odoo: &Odoo, url: &str, blobs: Box<dyn BlobSource>) -> Connector {
-    Connector::new(&odoo.settings(url), blobs).expect("the settings are good")
+    Connector::new(&settings(odoo, url), blobs).expect("the settings are good")
 }
 
 fn arrived(shipment: &str, key: &str, status: Status) -> Effect {
@@ -102,9 +117,9 @@ async fn past_overlap(odoo: &Odoo, partner: i64, cursor: Cursor) -> Cursor {
     let since = cursor.since.expect("a pass is over").plus_millis(1000);
     loop {
         let touch = json!({"ids": [partner], "vals": {"comment": unique("touched")}});
-        odoo.call("res.partner", "write", touch).await.expect("written");
+        odoo.call("res.partner", "write", touch).expect("written");
         let read = json!({"ids": [partner], "fields": ["write_date"]});
-        let rows = odoo.call("res.partner", "read", read).await.expect("read");
+        let rows = odoo.call("res.partner", "read", read).expect("read");
         if time(&rows[0], "write_date").expect("a time") >= since {
             return Cursor { since: Some(since.plus_millis(OVERLAP_S * 1000)), ..cursor };
         }
@@ -125,7 +140,7 @@ async fn probe_finds_everything_and_a_wrong_key_is_one_line_that_names_the_fix()
     assert!(probe.is_usable(), "{:#?}", probe.findings);
     assert!(probe.capabilities.sale && probe.capabilities.batches && probe.capabilities.vehicles, "{probe:#?}");
 
-    let mut settings = odoo.settings(odoo.url());
+    let mut settings = settings(&odoo, odoo.url());
     settings.api_key = ApiKey::new("0000000000000000000000000000000000000000");
     let probe = Connector::new(&settings, Box::new(|_: &Sha256| None)).expect("settings").probe().await;
     assert!(!probe.is_usable());
@@ -137,7 +152,7 @@ async fn probe_finds_everything_and_a_wrong_key_is_one_line_that_names_the_fix()
 #[tokio::test]
 async fn a_wrong_database_is_named() {
     let Some(odoo) = odoo() else { return };
-    let mut settings = odoo.settings(odoo.url());
+    let mut settings = settings(&odoo, odoo.url());
     settings.database = "no-such-database".to_owned();
     let connector = Connector::new(&settings, Box::new(|_: &Sha256| None)).expect("settings");
     let failure = connector.poll_orders(&Default::default(), &Cursor::default()).await.expect_err("no such database");
@@ -148,8 +163,8 @@ async fn a_wrong_database_is_named() {
 #[tokio::test]
 async fn a_confirmed_order_comes_in_once_planned_it_is_a_trip_and_cancelled_it_leaves_it() {
     let Some(odoo) = odoo() else { return };
-    let first = place_order(&odoo, Some((47.3769, 8.5417))).await;
-    let second = place_order(&odoo, Some((47.3900, 8.5150))).await;
+    let first = place_order(&odoo, Some((47.3769, 8.5417)));
+    let second = place_order(&odoo, Some((47.3900, 8.5150)));
     let connector = connector(&odoo, odoo.url());
 
     let orders = poll_all(&connector, Cursor::default()).await;
@@ -166,7 +181,7 @@ async fn a_confirmed_order_comes_in_once_planned_it_is_a_trip_and_cancelled_it_l
     assert_eq!(shipment.trip, None);
 
     let plate = unique("ZH");
-    let batch = odoo.plan_batch(&[second.picking_id, first.picking_id], &plate).await.expect("planned");
+    let batch = odoo.plan_batch(&[second.picking_id, first.picking_id], &plate).expect("planned");
     let planned = poll_all(&connector, orders.cursor).await;
     let truck = |asked: &str| (asked == plate).then(|| "truck-7".parse::<VehicleId>().expect("a name"));
     let found = trips(&planned.shipments, truck).trips;
@@ -177,7 +192,7 @@ async fn a_confirmed_order_comes_in_once_planned_it_is_a_trip_and_cancelled_it_l
 
     // Odoo takes a cancelled picking out of its batch without touching the batch; its trip must follow all the same.
     let cursor = past_overlap(&odoo, second.partner_id, planned.cursor).await;
-    odoo.call("stock.picking", "action_cancel", json!({"ids": [second.picking_id]})).await.expect("cancelled");
+    odoo.call("stock.picking", "action_cancel", json!({"ids": [second.picking_id]})).expect("cancelled");
     let changed = poll_all(&connector, cursor).await;
     let cancelled = changed.shipments.iter().find(|one| one.picking_id == second.picking_id).expect("reported");
     assert_eq!(cancelled.state, ShipmentState::Cancelled);
@@ -185,7 +200,7 @@ async fn a_confirmed_order_comes_in_once_planned_it_is_a_trip_and_cancelled_it_l
     let stops: Vec<_> = found.iter().flat_map(|(_, trip)| &trip.stops).map(|stop| stop.id.clone()).collect();
     assert_eq!(stops, [format!("picking-{}", first.picking_id)]);
 
-    odoo.call("stock.picking", "action_cancel", json!({"ids": [first.picking_id]})).await.expect("cancelled");
+    odoo.call("stock.picking", "action_cancel", json!({"ids": [first.picking_id]})).expect("cancelled");
     let changed = poll_all(&connector, changed.cursor).await;
     assert!(changed.ended_trips.contains(&batch), "{:?}", changed.ended_trips);
 }
@@ -193,7 +208,7 @@ async fn a_confirmed_order_comes_in_once_planned_it_is_a_trip_and_cancelled_it_l
 #[tokio::test]
 async fn an_address_without_coordinates_is_a_problem_until_someone_sets_them() {
     let Some(odoo) = odoo() else { return };
-    let order = place_order(&odoo, None).await;
+    let order = place_order(&odoo, None);
     let connector = connector(&odoo, odoo.url());
     let orders = poll_all(&connector, Cursor::default()).await;
     let codes = |orders: &ImportedOrders| -> Vec<&'static str> {
@@ -202,7 +217,7 @@ async fn an_address_without_coordinates_is_a_problem_until_someone_sets_them() {
     assert_eq!(codes(&orders), ["no_geocode"]);
 
     let place = json!({"partner_latitude": 47.0, "partner_longitude": 8.0});
-    odoo.call("res.partner", "write", json!({"ids": [order.partner_id], "vals": place})).await.expect("written");
+    odoo.call("res.partner", "write", json!({"ids": [order.partner_id], "vals": place})).expect("written");
     let mended = poll_all(&connector, orders.cursor).await;
     let shipment = mended.shipments.iter().find(|one| one.picking_id == order.picking_id).expect("it came again");
     assert_eq!(shipment.place, Some(Place { lat: 47.0, lon: 8.0 }));
@@ -212,40 +227,40 @@ async fn an_address_without_coordinates_is_a_problem_until_someone_sets_them() {
 #[tokio::test]
 async fn a_milestone_settled_twice_is_one_note() {
     let Some(odoo) = odoo() else { return };
-    let order = place_order(&odoo, Some((47.0, 8.0))).await;
+    let order = place_order(&odoo, Some((47.0, 8.0)));
     let effect = arrived(&order.picking, &unique("m"), Status::Provisional);
     let first = done(connector(&odoo, odoo.url()).settle(&effect, false).await);
     let again = done(connector(&odoo, odoo.url()).settle(&effect, false).await);
     assert_eq!(first, again);
-    let notes = odoo.notes(order.picking_id).await.expect("notes");
+    let notes = odoo.notes(order.picking_id).expect("notes");
     assert_eq!(notes.len(), 1, "{notes:?}");
     assert_eq!(first, format!("mail.message,{}", notes[0].id));
     assert!(notes[0].body.contains("Arrived at the delivery address"), "{notes:?}");
 
     let retracted = arrived(&order.picking, &unique("m"), Status::Retracted);
     done(connector(&odoo, odoo.url()).settle(&retracted, false).await);
-    let notes = odoo.notes(order.picking_id).await.expect("notes");
+    let notes = odoo.notes(order.picking_id).expect("notes");
     assert!(notes[1].body.contains("did_not_occur"), "{notes:?}");
 }
 
 #[tokio::test]
 async fn a_proof_settled_twice_has_its_files_once_and_its_text_is_no_markup() {
     let Some(odoo) = odoo() else { return };
-    let order = place_order(&odoo, Some((47.0, 8.0))).await;
+    let order = place_order(&odoo, Some((47.0, 8.0)));
     let effect = delivered(&order.picking, &unique("pod"));
 
     let nothing_arrived = connector_with(&odoo, odoo.url(), Box::new(|_: &Sha256| None));
     let waiting = nothing_arrived.settle(&effect, false).await;
     assert!(matches!(&waiting, Settlement::Retry { why } if why.contains("has not arrived")), "{waiting:?}");
-    assert_eq!(odoo.notes(order.picking_id).await.expect("notes"), []);
+    assert_eq!(odoo.notes(order.picking_id).expect("notes"), []);
 
     for _ in 0..2 {
         done(connector(&odoo, odoo.url()).settle(&effect, false).await);
     }
-    let files = odoo.attachments(order.picking_id).await.expect("files");
+    let files = odoo.attachments(order.picking_id).expect("files");
     let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["pod-c-1-r1-signature.png", "pod-c-1-r1.json"]);
-    let notes = odoo.notes(order.picking_id).await.expect("notes");
+    let notes = odoo.notes(order.picking_id).expect("notes");
     assert_eq!(notes.iter().map(|note| note.attachments).collect::<Vec<_>>(), [2], "{notes:?}");
     assert!(!notes[0].body.contains("<script"), "{notes:?}");
     assert!(notes[0].body.contains("&lt;script&gt;J. Smith"), "{notes:?}");
@@ -255,7 +270,7 @@ async fn a_proof_settled_twice_has_its_files_once_and_its_text_is_no_markup() {
 async fn a_large_photo_is_kept_bit_for_bit_and_once() {
     let Some(odoo) = odoo() else { return };
     // Odoo shrinks images beyond 1920 pixels on arrival unless told not to; the file is made by Odoo's own imaging.
-    let order = place_order(&odoo, Some((47.0, 8.0))).await;
+    let order = place_order(&odoo, Some((47.0, 8.0)));
     let photo = large_png();
     let hash = Sha256::of(&photo);
     let mut effect = delivered(&order.picking, &unique("pod"));
@@ -266,7 +281,7 @@ async fn a_large_photo_is_kept_bit_for_bit_and_once() {
     let expected = milepost_gateway::odoo::attachment::sha1(&photo);
     let blobs = move |asked: &Sha256| (*asked == hash).then(|| photo.clone());
     done(connector_with(&odoo, odoo.url(), Box::new(blobs)).settle(&effect, false).await);
-    let files = odoo.attachments(order.picking_id).await.expect("files");
+    let files = odoo.attachments(order.picking_id).expect("files");
     assert!(files.contains(&("pod-c-1-r1-photo-1.png".to_owned(), expected)), "{files:?}");
 }
 
@@ -275,7 +290,7 @@ async fn check_losses(path: &str, effects: impl Fn(&str) -> Vec<Effect>) {
     let Some(odoo) = odoo() else { return };
     let proxy = LossyProxy::start(odoo.authority(), path).await.expect("a proxy");
     for fault in [Fault::Request, Fault::Reply, Fault::HalfTheReply] {
-        let order = place_order(&odoo, Some((47.0, 8.0))).await;
+        let order = place_order(&odoo, Some((47.0, 8.0)));
         let connector = connector(&odoo, &proxy.url());
         let effects = effects(&order.picking);
         for effect in &effects {
@@ -284,10 +299,10 @@ async fn check_losses(path: &str, effects: impl Fn(&str) -> Vec<Effect>) {
             assert!(matches!(lost, Settlement::Unknown { .. }), "{fault:?}: {lost:?}");
             done(connector.settle(effect, true).await);
         }
-        let notes = odoo.notes(order.picking_id).await.expect("notes");
+        let notes = odoo.notes(order.picking_id).expect("notes");
         assert_eq!(notes.len(), effects.len(), "{fault:?}: {notes:?}");
         let proofs = effects.iter().filter(|effect| matches!(effect.body, EffectBody::Pod { .. })).count();
-        let files = odoo.attachments(order.picking_id).await.expect("files");
+        let files = odoo.attachments(order.picking_id).expect("files");
         assert_eq!(files.len(), 2 * proofs, "{fault:?}: {files:?}");
     }
     assert!(proxy.lost() > 0);

@@ -7,6 +7,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
 
@@ -38,7 +39,7 @@ pub(crate) fn ensure<T>(
         bail!("{packages} missing, and installing takes root and apt-get; install by hand: apt-get install {packages}");
     }
     watch.say(&format!("installing {packages}"));
-    program::download(interrupt, || apt_get(&["update"]))?;
+    refresh_lists(interrupt)?;
     program::download(interrupt, || {
         let mut command = apt_get(&["install", "-y", "--no-install-recommends"]);
         command.args(need.packages);
@@ -48,6 +49,16 @@ pub(crate) fn ensure<T>(
         stop_daemon(daemon);
     }
     is_there().with_context(|| format!("installed {packages}, but what they should bring is still not found"))
+}
+
+/// Once per run is enough, and on a machine that never did it, needed.
+fn refresh_lists(interrupt: &Interrupt) -> Result<()> {
+    static FRESH: OnceLock<()> = OnceLock::new();
+    if FRESH.get().is_none() {
+        program::download(interrupt, || apt_get(&["update"]))?;
+        FRESH.get_or_init(|| ());
+    }
+    Ok(())
 }
 
 fn apt_get(arguments: &[&str]) -> Command {

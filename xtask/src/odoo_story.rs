@@ -64,6 +64,7 @@ pub struct Note {
     pub attachments: usize,
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "bodies and domains are written in place, with json!")]
 impl Odoo {
     /// The Odoo that the environment names (`MILEPOST_ODOO_URL`, `MILEPOST_ODOO_DB`, `MILEPOST_ODOO_KEY_FILE`), or `None`
     /// when it names none.

@@ -11,8 +11,8 @@ use crate::interrupt::Interrupt;
 use crate::{program, workspace};
 
 const NEED: Need = Need { packages: &["python3", "python3-venv"], autostarts: None };
-/// Prints its version and full path, and fails if it is too old for Odoo 19 or cannot make virtual environments.
-const PROBE: &str = "import sys, venv, ensurepip; assert sys.version_info >= (3, 10); \
+/// Prints its version and full path, and fails if it is too old for the locked libraries or cannot make virtual environments.
+const PROBE: &str = "import sys, venv, ensurepip; assert sys.version_info >= (3, 11); \
                      print('%d.%d' % sys.version_info[:2]); print(sys.executable)";
 
 /// A Python that can carry Odoo.

@@ -1,0 +1,167 @@
+//! From journal rows to facts, each with the vehicle it is a fact of.
+//!
+//! Promise: which facts a vehicle has follows from the set of chunks and assignments alone. Where copies of a sequence
+//! contradict each other, the record of the chunk with the lowest checksum stands, whichever came first.
+
+use std::collections::BTreeMap;
+
+use milepost_proto::{ChunkBody, DeviceId, FleetId, Reading, Record, RecordId, SequenceRange, Timestamp, VehicleId};
+use rusqlite::Connection;
+
+use super::announce::pod_effect;
+use crate::effect::Effect;
+use crate::milestone::Fact;
+use crate::store::StoreResult;
+use crate::store::journal::{self, JournalRow};
+use crate::store::roster::{self, Assignment};
+
+/// What some records say of one vehicle.
+#[derive(Debug, Clone, Default)]
+pub struct Told {
+    /// Facts for the engine.
+    pub facts: Vec<Fact>,
+    /// Effects owed for proofs of delivery.
+    pub pods: Vec<Effect>,
+    /// The latest place: latitude and longitude in degrees, and when.
+    pub place: Option<(f64, f64, Timestamp)>,
+}
+
+impl Told {
+    fn take(&mut self, id: &RecordId, record: &Record) {
+        if let Reading::Position(position) = &record.reading
+            && self.place.is_none_or(|(_, _, at)| at < record.event_time)
+        {
+            self.place = Some((position.lat_deg(), position.lon_deg(), record.event_time));
+        }
+        if let Reading::Pod(pod) = &record.reading {
+            self.pods.push(pod_effect(id, pod));
+        }
+        self.facts.extend(Fact::from_record(id, record));
+    }
+}
+
+/// What a device served when, remembered for one round.
+#[derive(Default)]
+pub struct Roster {
+    assignments: BTreeMap<DeviceId, Vec<Assignment>>,
+}
+
+impl Roster {
+    /// What `device_id` served and serves.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn of(
+        &mut self,
+        connection: &Connection,
+        fleet_id: &FleetId,
+        device_id: &DeviceId,
+    ) -> StoreResult<&[Assignment]> {
+        if !self.assignments.contains_key(device_id) {
+            let found = roster::assignments(connection, fleet_id, device_id)?;
+            self.assignments.insert(device_id.clone(), found);
+        }
+        Ok(self.assignments.get(device_id).map_or(&[], Vec::as_slice))
+    }
+}
+
+/// Shows `take` every record of `row` that stands, with its id. Chunks were opened before they were accepted, so one
+/// that does not open any more is damage of the store: it tells nothing, and `None` says so.
+///
+/// # Errors
+/// When the store fails.
+pub fn each_standing(
+    connection: &Connection,
+    row: &JournalRow,
+    through: u64,
+    mut take: impl FnMut(&RecordId, &Record),
+) -> StoreResult<Option<()>> {
+    let Ok(body) = row.chunk.open() else { return Ok(None) };
+    let ChunkBody::Records { records, .. } = body else { return Ok(Some(())) };
+    let rivals =
+        if row.contested { journal::claims(connection, &row.key, row.chunk.range, through)? } else { Vec::new() };
+    let own = (row.chunk.checksum, row.chunk.range);
+    let mut id = RecordId {
+        fleet_id: row.key.fleet_id.clone(),
+        device_id: row.key.device_id.clone(),
+        spool_id: row.key.spool_id,
+        lane: row.key.lane,
+        sequence: 0,
+    };
+    for (sequence, record) in (row.chunk.range.first()..).zip(&records) {
+        if stands(own, sequence, &rivals) {
+            id.sequence = sequence;
+            take(&id, record);
+        }
+    }
+    Ok(Some(()))
+}
+
+/// What the whole journal up to `through` says of `vehicle_id`.
+///
+/// # Errors
+/// When the store fails.
+pub fn all_of_vehicle(
+    connection: &Connection,
+    fleet_id: &FleetId,
+    vehicle_id: &VehicleId,
+    through: u64,
+) -> StoreResult<Told> {
+    let mut told = Told::default();
+    for device_id in roster::devices_of(connection, fleet_id, vehicle_id)? {
+        let assignments = roster::assignments(connection, fleet_id, &device_id)?;
+        journal::each_of_device(connection, fleet_id, &device_id, through, |row| {
+            each_standing(connection, &row, through, |id, record| {
+                if roster::vehicle_at(&assignments, record.event_time) == Some(vehicle_id) {
+                    told.take(id, record);
+                }
+            })
+            .map(drop)
+        })?;
+    }
+    Ok(told)
+}
+
+/// Adds what `row` says, by vehicle. Answers how many of its records no vehicle is assigned for, or `None` when the row
+/// is damaged.
+///
+/// # Errors
+/// When the store fails.
+pub fn add_row(
+    connection: &Connection,
+    row: &JournalRow,
+    through: u64,
+    assignments: &[Assignment],
+    by_vehicle: &mut BTreeMap<VehicleId, Told>,
+) -> StoreResult<Option<u64>> {
+    let mut homeless = 0;
+    let whole = each_standing(connection, row, through, |id, record| {
+        match roster::vehicle_at(assignments, record.event_time) {
+            Some(vehicle_id) => by_vehicle.entry(vehicle_id.clone()).or_default().take(id, record),
+            None => homeless += 1,
+        }
+    })?;
+    Ok(whole.map(|()| homeless))
+}
+
+fn stands(own: (u32, SequenceRange), sequence: u64, claims: &[(u32, SequenceRange)]) -> bool {
+    let covering = claims.iter().filter(|(_, range)| range.covers(SequenceRange::single(sequence)));
+    covering.min().is_none_or(|least| *least == own)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_rival_claims_the_lowest_checksum_stands_sequence_by_sequence() {
+        let range = |first, last| SequenceRange::new(first, last).expect("a range");
+        let claims = [(7, range(1, 10)), (5, range(8, 12)), (3, range(12, 20))];
+        let standing = |sequence| {
+            let stand = claims.iter().filter(|own| own.1.covers(SequenceRange::single(sequence)));
+            stand.filter(|own| stands(**own, sequence, &claims)).map(|own| own.0).collect::<Vec<_>>()
+        };
+        assert_eq!([standing(7), standing(8), standing(11), standing(12)], [[7], [5], [5], [3]]);
+        assert!(stands((9, range(1, 1)), 1, &[]), "nobody contests it");
+    }
+}

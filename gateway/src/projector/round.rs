@@ -1,0 +1,193 @@
+//! One round: some journal rows, some moved marks and some requests become one [`Fold`].
+//!
+//! Promise: a pure function of one snapshot of the store. A vehicle whose new facts all come after what it has folded is
+//! folded onwards; any other is folded again, at most once per round. Marks are applied only when every chunk that
+//! arrived before them is folded too, or a milestone would be confirmed while what corrects it waits in the journal.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use milepost_proto::{DeviceId, FleetId, Timestamp, VehicleId};
+use rusqlite::Connection;
+
+use super::announce;
+use super::gather::{self, Roster, Told};
+use crate::milestone::{Fact, Rules, VehicleState, revise};
+use crate::store::case::{Trouble, TroubleKind};
+use crate::store::commit::{self, Cursor, Fold, VehicleFold, VehicleRow};
+use crate::store::journal::{self, JournalRow};
+use crate::store::roster::{Assignment, Duty};
+use crate::store::{StoreResult, accept, column, mark, plan, refold};
+
+/// Most journal rows in one round: with chunks of at most 4096 records this bounds what a round holds in memory.
+const ROWS_MAX: u32 = 64;
+
+/// What a round did.
+#[derive(Debug)]
+pub struct Round {
+    /// What is to be committed.
+    pub fold: Fold,
+    /// Vehicles that were folded again from the journal.
+    pub refolded: u64,
+    /// When the oldest of the rows arrived.
+    pub oldest_receipt: Option<Timestamp>,
+    /// Positions of the journal that are left to fold.
+    pub behind: u64,
+}
+
+/// Folds what is new in the snapshot behind `connection`; nothing when nothing is.
+///
+/// # Errors
+/// When the store fails.
+pub fn fold(connection: &Connection, fleet_id: &FleetId, rules: &Rules) -> StoreResult<Option<Round>> {
+    let cursor = commit::cursor(connection, fleet_id)?;
+    let rows = journal::rows_after(connection, fleet_id, cursor.position, ROWS_MAX)?;
+    let requests = refold::due(connection, fleet_id)?;
+    let caught_up = rows.len() < ROWS_MAX as usize;
+    let (moved, mark_change) = if caught_up {
+        mark::moved_after(connection, fleet_id, cursor.mark_change)?
+    } else {
+        (Vec::new(), cursor.mark_change)
+    };
+    if rows.is_empty() && requests.is_empty() && moved.is_empty() {
+        return Ok(None);
+    }
+    let position = rows.last().map_or(cursor.position, |row| row.position);
+    let behind = accept::journal_end(connection, fleet_id)?.saturating_sub(position);
+    let oldest_receipt = rows.iter().map(|row| row.received_at).min();
+    let mut round = Folding {
+        connection,
+        fleet_id,
+        rules,
+        through: position,
+        caught_up,
+        roster: Roster::default(),
+        told: BTreeMap::new(),
+        again: requests.iter().map(|(_, vehicle_id)| vehicle_id.clone()).collect(),
+        troubles: Vec::new(),
+    };
+    rows.iter().try_for_each(|row| round.take_row(row))?;
+    moved.iter().try_for_each(|device_id| round.take_mark(device_id))?;
+    let refolded = round.again.len() as u64;
+    let (vehicles, troubles) = round.finish()?;
+    let cursor = Cursor { position, mark_change, ..cursor };
+    let refolds_done = requests.into_iter().map(|(id, _)| id).collect();
+    let fold = Fold { fleet_id: fleet_id.clone(), cursor, refolds_done, vehicles, troubles };
+    Ok(Some(Round { fold, refolded, oldest_receipt, behind }))
+}
+
+struct Folding<'a> {
+    connection: &'a Connection,
+    fleet_id: &'a FleetId,
+    rules: &'a Rules,
+    through: u64,
+    caught_up: bool,
+    roster: Roster,
+    /// What the rows say, by vehicle; a vehicle without facts is there because its mark moved.
+    told: BTreeMap<VehicleId, Told>,
+    /// Vehicles to fold from the journal.
+    again: BTreeSet<VehicleId>,
+    troubles: Vec<Trouble>,
+}
+
+impl Folding<'_> {
+    fn take_row(&mut self, row: &JournalRow) -> StoreResult<()> {
+        let assignments = self.roster.of(self.connection, self.fleet_id, &row.key.device_id)?;
+        if row.contested {
+            // What stood until now may no longer stand.
+            self.again.extend(vehicles_in(assignments).cloned());
+        }
+        let homeless = gather::add_row(self.connection, row, self.through, assignments, &mut self.told)?;
+        let Some(homeless) = homeless else {
+            let detail = format!(
+                "journal position {} (sequences {}) does not open any more: the store is damaged. Check the disk and \
+                 restore the store from a backup",
+                row.position, row.chunk.range
+            );
+            self.troubles.push(Trouble { kind: TroubleKind::Damaged, subject: row.key.to_string(), detail });
+            return Ok(());
+        };
+        let serves_a_site = assignments.iter().any(|assignment| matches!(assignment.duty, Duty::Site(_)));
+        if homeless > 0 && !serves_a_site {
+            let device = &row.key.device_id;
+            let detail = format!(
+                "{homeless} records of {device} are kept but belong to no vehicle; give it a [[device]] entry whose \
+                 valid_from and valid_to cover them"
+            );
+            self.troubles.push(Trouble { kind: TroubleKind::Unassigned, subject: device.to_string(), detail });
+        }
+        Ok(())
+    }
+
+    fn take_mark(&mut self, device_id: &DeviceId) -> StoreResult<()> {
+        let assignments = self.roster.of(self.connection, self.fleet_id, device_id)?;
+        for vehicle_id in vehicles_in(assignments) {
+            self.told.entry(vehicle_id.clone()).or_default();
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> StoreResult<(Vec<VehicleFold>, Vec<Trouble>)> {
+        let mut told = std::mem::take(&mut self.told);
+        for vehicle_id in &self.again {
+            told.entry(vehicle_id.clone()).or_default();
+        }
+        let vehicles = told.into_iter().map(|(vehicle_id, told)| self.vehicle(vehicle_id, told));
+        let vehicles = vehicles.collect::<StoreResult<_>>()?;
+        Ok((vehicles, self.troubles))
+    }
+
+    fn vehicle(&self, vehicle_id: VehicleId, mut told: Told) -> StoreResult<VehicleFold> {
+        let (connection, fleet_id) = (self.connection, self.fleet_id);
+        let row = commit::vehicle_row(connection, fleet_id, &vehicle_id)?;
+        let held_mark = row.as_ref().and_then(|row| row.low_water_mark);
+        let held_place = row.as_ref().and_then(|row| row.place);
+        told.facts.sort_unstable();
+        let onwards = if self.again.contains(&vehicle_id) { None } else { onwards(row.as_ref(), &told.facts) };
+        let state = match onwards {
+            Some(state) => state,
+            None => {
+                told = gather::all_of_vehicle(connection, fleet_id, &vehicle_id, self.through)?;
+                told.facts.sort_unstable();
+                let trips = plan::trips_of(connection, fleet_id, &vehicle_id)?;
+                apply(VehicleState::new(fleet_id, &trips, self.rules), &told.facts)
+            }
+        };
+        let mark = if self.caught_up { mark::of_vehicle(connection, fleet_id, &vehicle_id)? } else { held_mark };
+        let held = commit::milestones_of(connection, fleet_id, &vehicle_id)?;
+        let revisions = revise(&held, state.standing(mark));
+        let mut effects = announce::effects(&held, &revisions);
+        effects.append(&mut told.pods);
+        let place = [held_place, told.place].into_iter().flatten().max_by_key(|&(_, _, at)| at);
+        let row = VehicleRow {
+            head_time: state.head().map(|head| head.event_time),
+            state: column::to_bytes(&state)?,
+            low_water_mark: mark,
+            place,
+        };
+        Ok(VehicleFold { vehicle_id, row, revisions, effects })
+    }
+}
+
+/// The held state with `facts` applied, when they all come after it and it still reads.
+fn onwards(row: Option<&VehicleRow>, facts: &[Fact]) -> Option<VehicleState> {
+    let state: VehicleState = column::from_bytes(&row?.state).ok()?;
+    let follows = match (state.head(), facts.first()) {
+        (Some(head), Some(first)) => head < first.key(),
+        _ => true,
+    };
+    follows.then(|| apply(state, facts))
+}
+
+fn apply(mut state: VehicleState, facts: &[Fact]) -> VehicleState {
+    for fact in facts {
+        state.apply(fact);
+    }
+    state
+}
+
+fn vehicles_in(assignments: &[Assignment]) -> impl Iterator<Item = &VehicleId> {
+    assignments.iter().filter_map(|assignment| match &assignment.duty {
+        Duty::Vehicle(vehicle_id) => Some(vehicle_id),
+        Duty::Site(_) => None,
+    })
+}

@@ -1,0 +1,345 @@
+//! Custody: takes chunks as they arrived and says which sequences are now durable.
+//!
+//! Promise: once [`accept`] is committed, every chunk it was given is on the disk, opaque and unchanged, and what it
+//! answers may be promised in a receipt. The same chunk again changes nothing. Chunks that claim the same sequences
+//! differently are all kept and marked as contested, and a case is opened; which copy stands follows from their
+//! checksums alone, so it does not matter which came first.
+
+use milepost_proto::chunk::CHUNK_RECORDS_MAX;
+use milepost_proto::uplink::{BlobOffer, BlobState};
+use milepost_proto::{BootId, DeviceId, DownLinkItem, FleetId, Lane, SequenceRange, Sha256, SpoolId, Timestamp};
+use rusqlite::{Connection, params};
+
+use super::case::{self, Trouble, TroubleKind};
+use super::column::{count, millis, whole};
+use super::lane_range::{self, Held, LaneKey};
+use super::{StoreResult, blob, down_link};
+
+/// One request of a device, checked and ready to be kept.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    /// Whose, by the certificate.
+    pub fleet_id: FleetId,
+    /// Which device, by the certificate.
+    pub device_id: DeviceId,
+    /// The spool it writes to.
+    pub spool_id: SpoolId,
+    /// The boot it is in.
+    pub boot_id: BootId,
+    /// Its software.
+    pub agent_version: String,
+    /// Nothing it has not handed over happened before this.
+    pub low_water_mark: Option<Timestamp>,
+    /// The lanes it speaks of; each gets a receipt.
+    pub lanes: Vec<Lane>,
+    /// The chunks that open.
+    pub chunks: Vec<ArrivedChunk>,
+    /// What was met while checking them.
+    pub troubles: Vec<Trouble>,
+    /// Down-link items it holds.
+    pub down_link_held: Vec<(String, u64)>,
+    /// Blobs it offers.
+    pub blob_offers: Vec<BlobOffer>,
+    /// When it arrived.
+    pub received_at: Timestamp,
+}
+
+/// One chunk with what is known of its content.
+#[derive(Debug, Clone)]
+pub struct ArrivedChunk {
+    /// Its lane.
+    pub lane: Lane,
+    /// Whether newer records went before it.
+    pub history: bool,
+    /// Its sequences.
+    pub range: SequenceRange,
+    /// Its checksum.
+    pub checksum: u32,
+    /// Its bytes.
+    pub body: Vec<u8>,
+    /// What is inside; absent for a gap.
+    pub content: Option<Content>,
+}
+
+/// What is inside a chunk of records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Content {
+    /// The boot its records were recorded in.
+    pub boot_id: BootId,
+    /// The earliest and latest event time inside.
+    pub event_times: [Timestamp; 2],
+    /// Age of the oldest record when the request was made, milliseconds, where the device's clock can tell.
+    pub age_ms: Option<u64>,
+    /// Whether the evidence holds.
+    pub seal: SealState,
+    /// The first record's `prev_hash` and the last record's digest, for evidence that is sealed.
+    pub chain: Option<[Sha256; 2]>,
+}
+
+/// Whether the evidence of a chunk holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SealState {
+    /// Not in the evidence lane.
+    None,
+    /// Signed by the device, and an unbroken chain inside the chunk.
+    Ok,
+    /// A signature or the chain does not hold.
+    Broken,
+    /// Evidence without a seal.
+    Absent,
+}
+
+impl SealState {
+    /// The state's word in SQL and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Ok => "ok",
+            Self::Broken => "broken",
+            Self::Absent => "absent",
+        }
+    }
+}
+
+/// What may be promised once the change is durable.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Accepted {
+    /// What is held of each lane the arrival spoke of.
+    pub lanes: Vec<(Lane, Held)>,
+    /// Down-link items the device should take.
+    pub down_link: Vec<DownLinkItem>,
+    /// The state of each blob it offered.
+    pub blobs: Vec<BlobState>,
+    /// How the chunks fared.
+    pub tally: Tally,
+}
+
+/// How the chunks of an arrival fared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// Chunks never seen before.
+    pub new: u64,
+    /// Records in them.
+    pub new_records: u64,
+    /// Chunks held already.
+    pub duplicate: u64,
+    /// Chunks that contradict ones held already.
+    pub conflicting: u64,
+}
+
+/// Keeps `arrival`.
+///
+/// # Errors
+/// When the store fails; nothing is then kept.
+pub fn accept(connection: &Connection, arrival: &Arrival) -> StoreResult<Accepted> {
+    let mut tally = Tally::default();
+    for chunk in &arrival.chunks {
+        keep_chunk(connection, arrival, chunk, &mut tally)?;
+    }
+    for trouble in &arrival.troubles {
+        case::meet(connection, &arrival.fleet_id, trouble, arrival.received_at)?;
+    }
+    note_spool(connection, arrival)?;
+    let lanes = arrival.lanes.iter().map(|&lane| held_after(connection, arrival, lane)).collect::<StoreResult<_>>()?;
+    let Arrival { fleet_id, device_id, down_link_held, received_at, .. } = arrival;
+    let down_link = down_link::newer_than(connection, fleet_id, device_id, down_link_held, *received_at)?;
+    let offers = arrival.blob_offers.iter();
+    let blobs = offers.map(|offer| blob::state(connection, fleet_id, offer.sha256)).collect::<StoreResult<_>>()?;
+    Ok(Accepted { lanes, down_link, blobs, tally })
+}
+
+fn held_after(connection: &Connection, arrival: &Arrival, lane: Lane) -> StoreResult<(Lane, Held)> {
+    let sent: Vec<SequenceRange> =
+        arrival.chunks.iter().filter(|chunk| chunk.lane == lane).map(|chunk| chunk.range).collect();
+    Ok((lane, lane_range::held(connection, &lane_key(arrival, lane), &sent)?))
+}
+
+fn lane_key(arrival: &Arrival, lane: Lane) -> LaneKey {
+    LaneKey {
+        fleet_id: arrival.fleet_id.clone(),
+        device_id: arrival.device_id.clone(),
+        spool_id: arrival.spool_id,
+        lane,
+    }
+}
+
+fn keep_chunk(connection: &Connection, arrival: &Arrival, chunk: &ArrivedChunk, tally: &mut Tally) -> StoreResult<()> {
+    let key = lane_key(arrival, chunk.lane);
+    let seen = lane_range::overlaps(connection, &key, chunk.range)?;
+    if seen && holds_exactly(connection, &key, chunk)? {
+        tally.duplicate += 1;
+        return Ok(());
+    }
+    let rivals = if seen && chunk.content.is_some() { contest(connection, &key, chunk.range)? } else { 0 };
+    insert(connection, arrival, chunk, rivals > 0)?;
+    lane_range::mark(connection, &key, chunk.range)?;
+    check_chain(connection, arrival, &key, chunk)?;
+    tally.new += 1;
+    tally.new_records += chunk.content.as_ref().map_or(0, |_| chunk.range.count());
+    if rivals > 0 {
+        tally.conflicting += 1;
+        let detail = format!(
+            "sequences {} arrived again with other content; both copies are kept and the lowest checksum stands. \
+             Look whether two devices use one spool or identity",
+            chunk.range
+        );
+        let trouble = Trouble { kind: TroubleKind::Conflict, subject: key.to_string(), detail };
+        case::meet(connection, &arrival.fleet_id, &trouble, arrival.received_at)?;
+    }
+    Ok(())
+}
+
+fn holds_exactly(connection: &Connection, key: &LaneKey, chunk: &ArrivedChunk) -> StoreResult<bool> {
+    let sql = "SELECT 1 FROM journal WHERE fleet_id = ?1 AND device_id = ?2 AND spool_id = ?3 AND lane = ?4
+        AND first_sequence = ?5 AND last_sequence = ?6 AND checksum = ?7";
+    Ok(connection.prepare_cached(sql)?.exists(params![
+        key.fleet_id.as_str(),
+        key.device_id.as_str(),
+        key.spool_id.0,
+        key.lane.as_str(),
+        whole(chunk.range.first()),
+        whole(chunk.range.last()),
+        chunk.checksum
+    ])?)
+}
+
+/// Marks the chunks of records that share a sequence with `range`; answers how many there are. Gaps contradict nobody:
+/// a record that is held stands whatever a gap says of it.
+fn contest(connection: &Connection, key: &LaneKey, range: SequenceRange) -> StoreResult<usize> {
+    let sql = "UPDATE journal SET contested = 1
+        WHERE fleet_id = ?1 AND device_id = ?2 AND spool_id = ?3 AND lane = ?4 AND gap = 0
+            AND first_sequence BETWEEN ?5 AND ?7 AND last_sequence >= ?6";
+    let reach = range.first().saturating_sub(CHUNK_RECORDS_MAX as u64);
+    let rivals = connection.prepare_cached(sql)?.execute(params![
+        key.fleet_id.as_str(),
+        key.device_id.as_str(),
+        key.spool_id.0,
+        key.lane.as_str(),
+        whole(reach),
+        whole(range.first()),
+        whole(range.last())
+    ])?;
+    Ok(rivals)
+}
+
+fn insert(connection: &Connection, arrival: &Arrival, chunk: &ArrivedChunk, contested: bool) -> StoreResult<()> {
+    let sql = "INSERT INTO journal (fleet_id, device_id, spool_id, lane, first_sequence, last_sequence, checksum,
+            boot_id, gap, history, first_event_time, last_event_time, age_ms, seal, chain_begin, chain_end,
+            contested, received_at, body)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
+    let content = chunk.content.as_ref();
+    let [first_time, last_time] = content.map_or([None; 2], |content| content.event_times.map(Some));
+    let chain = content.and_then(|content| content.chain);
+    connection.prepare_cached(sql)?.execute(params![
+        arrival.fleet_id.as_str(),
+        arrival.device_id.as_str(),
+        arrival.spool_id.0,
+        chunk.lane.as_str(),
+        whole(chunk.range.first()),
+        whole(chunk.range.last()),
+        chunk.checksum,
+        content.map(|content| content.boot_id.0),
+        content.is_none(),
+        chunk.history,
+        millis(first_time),
+        millis(last_time),
+        content.and_then(|content| content.age_ms).map(whole),
+        content.map_or(SealState::None, |content| content.seal).as_str(),
+        chain.map(|[begin, _]| begin.0),
+        chain.map(|[_, end]| end.0),
+        contested,
+        arrival.received_at.as_millis(),
+        chunk.body
+    ])?;
+    Ok(())
+}
+
+/// Opens a case when the neighbour before or after `chunk` is linked to something else than it.
+fn check_chain(connection: &Connection, arrival: &Arrival, key: &LaneKey, chunk: &ArrivedChunk) -> StoreResult<()> {
+    let Some([begin, end]) = chunk.content.as_ref().and_then(|content| content.chain) else { return Ok(()) };
+    let sql = "SELECT 1 FROM journal WHERE fleet_id = ?1 AND device_id = ?2 AND spool_id = ?3 AND lane = ?4
+        AND first_sequence BETWEEN ?5 AND ?7 + 1
+        AND ((last_sequence = ?6 - 1 AND chain_end IS NOT ?8 AND chain_end IS NOT NULL)
+            OR (first_sequence = ?7 + 1 AND chain_begin IS NOT ?9 AND chain_begin IS NOT NULL))";
+    let broken = connection.prepare_cached(sql)?.exists(params![
+        key.fleet_id.as_str(),
+        key.device_id.as_str(),
+        key.spool_id.0,
+        key.lane.as_str(),
+        whole(chunk.range.first().saturating_sub(CHUNK_RECORDS_MAX as u64)),
+        whole(chunk.range.first()),
+        whole(chunk.range.last()),
+        begin.0,
+        end.0
+    ])?;
+    if !broken {
+        return Ok(());
+    }
+    let detail = format!(
+        "the hash chain breaks next to sequences {}: a record was changed, removed or inserted on the device. \
+         Compare with the device's own spool before relying on these proofs",
+        chunk.range
+    );
+    let trouble = Trouble { kind: TroubleKind::SealBroken, subject: key.to_string(), detail };
+    case::meet(connection, &arrival.fleet_id, &trouble, arrival.received_at)
+}
+
+/// Notes that the device was heard, in which spool, and how far it has told everything.
+fn note_spool(connection: &Connection, arrival: &Arrival) -> StoreResult<()> {
+    let fleet = arrival.fleet_id.as_str();
+    let device = arrival.device_id.as_str();
+    let now = arrival.received_at.as_millis();
+    let mark = millis(arrival.low_water_mark);
+    connection
+        .prepare_cached(
+            "UPDATE device SET last_seen_at = ?3, first_seen_at = coalesce(first_seen_at, ?3)
+                WHERE fleet_id = ?1 AND device_id = ?2",
+        )?
+        .execute(params![fleet, device, now])?;
+    let change = next_mark_change(connection, &arrival.fleet_id)?;
+    // A device writes to one spool at a time: hearing it in this one closes the others.
+    connection
+        .prepare_cached(
+            "UPDATE spool SET open = 0, mark_change = ?4
+                WHERE fleet_id = ?1 AND device_id = ?2 AND spool_id <> ?3 AND open = 1",
+        )?
+        .execute(params![fleet, device, arrival.spool_id.0, change])?;
+    connection
+        .prepare_cached(
+            "INSERT INTO spool VALUES (?1, ?2, ?3, 1, ?4, ?5, ?6, ?7, ?8, ?8)
+                ON CONFLICT (fleet_id, device_id, spool_id) DO UPDATE SET
+                    mark_change = CASE WHEN low_water_mark IS excluded.low_water_mark AND open = 1
+                        THEN mark_change ELSE excluded.mark_change END,
+                    open = 1, low_water_mark = excluded.low_water_mark, agent_version = excluded.agent_version,
+                    boot_id = excluded.boot_id, last_seen_at = excluded.last_seen_at",
+        )?
+        .execute(params![
+            fleet,
+            device,
+            arrival.spool_id.0,
+            mark,
+            change,
+            arrival.agent_version,
+            arrival.boot_id.0,
+            now
+        ])?;
+    Ok(())
+}
+
+fn next_mark_change(connection: &Connection, fleet_id: &FleetId) -> StoreResult<i64> {
+    let sql = "SELECT coalesce(max(mark_change), 0) + 1 FROM spool WHERE fleet_id = ?1";
+    Ok(connection.prepare_cached(sql)?.query_row([fleet_id.as_str()], |row| row.get(0))?)
+}
+
+/// How many chunks the journal holds of a fleet.
+///
+/// # Errors
+/// When the store fails.
+pub fn journal_end(connection: &Connection, fleet_id: &FleetId) -> StoreResult<u64> {
+    let sql = "SELECT coalesce(max(position), 0) FROM journal WHERE fleet_id = ?1";
+    Ok(count(connection.prepare_cached(sql)?.query_row([fleet_id.as_str()], |row| row.get(0))?))
+}
+
+#[cfg(test)]
+mod tests;

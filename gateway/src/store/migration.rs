@@ -1,0 +1,56 @@
+//! Brings a store file to the schema this build knows.
+//!
+//! Promise: a file is either at the newest schema afterwards or untouched, because every step runs in one transaction
+//! with its version number; a file from a newer gateway is refused, never guessed at.
+
+use rusqlite::Connection;
+
+use super::{StoreFault, StoreResult};
+
+/// Step N brings a file from schema N to N + 1. Steps are only ever appended.
+const STEPS: &[&str] = &[include_str!("schema.sql")];
+
+/// Applies the missing steps.
+///
+/// # Errors
+/// [`StoreFault::Newer`] for a file of a newer gateway; [`StoreFault::Sqlite`] when a step fails.
+pub fn migrate(connection: &mut Connection) -> StoreResult<()> {
+    let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let done = usize::try_from(found).ok().filter(|&done| done <= STEPS.len());
+    let Some(done) = done else { return Err(StoreFault::Newer { found, known }) };
+    if done == STEPS.len() {
+        return Ok(());
+    }
+    let transaction = connection.transaction()?;
+    STEPS[done..].iter().try_for_each(|step| transaction.execute_batch(step))?;
+    transaction.pragma_update(None, "user_version", known)?;
+    Ok(transaction.commit()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn migrating_twice_is_a_no_op_and_a_newer_file_is_refused() {
+        let mut connection = Connection::open_in_memory().expect("opens");
+        migrate(&mut connection).expect("first");
+        migrate(&mut connection).expect("second");
+        connection.pragma_update(None, "user_version", 99).expect("set");
+        assert!(matches!(migrate(&mut connection), Err(StoreFault::Newer { found: 99, .. })));
+    }
+
+    /// Design: every key begins with `fleet_id`, so one operator's data can never be reached through another's.
+    #[test]
+    fn every_table_has_a_fleet() {
+        let mut connection = Connection::open_in_memory().expect("opens");
+        migrate(&mut connection).expect("migrates");
+        let sql = "SELECT m.name FROM sqlite_master m WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%'
+            AND NOT EXISTS (SELECT 1 FROM pragma_table_info(m.name) c WHERE c.name = 'fleet_id')";
+        let mut statement = connection.prepare(sql).expect("prepares");
+        let without: Vec<String> =
+            statement.query_map([], |row| row.get(0)).expect("runs").map(|name| name.expect("a name")).collect();
+        assert!(without.is_empty(), "{without:?}");
+    }
+}
