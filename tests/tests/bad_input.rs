@@ -54,7 +54,7 @@ fn torn_sentences_and_unknown_frames_are_counted_and_the_rest_is_decoded() {
     };
     let fix = "$GPRMC,120000.00,A,5206.0000,N,00454.0000,E,0.0,0.0,010621,,,A*";
     let good = format!("{fix}{:02X}\r\n", fix[1..fix.len() - 1].bytes().fold(0, |sum, byte| sum ^ byte));
-    let lines = decode("nmea", &format!("$GPRMC,1200{good}{fix}00\r\n{}", good));
+    let lines = decode("nmea", &format!("$GPRMC,1200{good}{fix}00\r\n{good}"));
     let faults = lines.last().expect("faults");
     assert!(faults.to_string().contains("bad_checksum"), "{faults}");
     assert_eq!(lines[0]["time"], "2021-06-01T12:00:00.000Z", "{lines:?}");
