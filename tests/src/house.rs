@@ -192,12 +192,12 @@ impl House {
         program::run("milepost-gateway", &[words, &["--config", text(&config)?]].concat())
     }
 
-    /// An API key with these scopes, separated by commas.
+    /// An API key with this scope.
     ///
     /// # Errors
     /// When the gateway's command line does not give one.
-    pub fn api_key(&self, scopes: &str) -> anyhow::Result<String> {
-        let (_, printed) = self.gateway_command(&["key", "create", "test", "--scopes", scopes])?;
+    pub fn api_key(&self, scope: &str) -> anyhow::Result<String> {
+        let (_, printed) = self.gateway_command(&["key", "create", "test", "--scope", scope])?;
         let key = printed.split_whitespace().find(|word| word.starts_with("mpk_"));
         key.map(str::to_owned).with_context(|| format!("no key in: {printed}"))
     }

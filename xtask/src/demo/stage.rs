@@ -3,10 +3,11 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use milepost_proto::{Timestamp, Trip};
+use milepost_proto::{Sha256, Timestamp, Trip};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -118,18 +119,25 @@ impl Stage {
         Ok(stage)
     }
 
-    /// Creates a user and an API key by the gateway's own command line.
+    /// Creates an API key and a user by the gateway's own command line.
     fn let_audience_in(&mut self, config: &str) -> Result<()> {
         let gateway = workspace::binaries()?.join("milepost-gateway");
-        let run = |words: &[&str]| {
-            program::output(std::process::Command::new(&gateway).args(words).args(["--config", config]))
+        let command = |words: &[&str]| {
+            let mut command = Command::new(&gateway);
+            command.args(words).args(["--config", config]);
+            command
         };
-        let printed = run(&["key", "create", "demo", "--scopes", "read,metrics"])?;
+        let printed =
+            program::output(&mut command(&["key", "create", "demo", "--scope", "read", "--scope", "metrics"]))?;
         let key = printed.split_whitespace().find(|word| word.starts_with("mpk_"));
         key.context("the gateway gave no API key")?.clone_into(&mut self.api_key);
-        let printed = run(&["user", "add", USER, "--role", "operator", "--generate-password"])?;
-        let password = printed.split_whitespace().last();
-        password.context("the gateway gave no password")?.clone_into(&mut self.password);
+        // As unguessable as the key, and gone with the demo.
+        self.password = Sha256::of(self.api_key.as_bytes()).to_string()[..12].to_owned();
+        let password = self.folder.join("password");
+        fs::write(&password, &self.password)?;
+        let mut add = command(&["user", "add", USER, "--role", "operator"]);
+        let added = add.stdin(fs::File::open(&password)?).output().context("failed to start the gateway")?;
+        ensure!(added.status.success(), "no user was added: {}", String::from_utf8_lossy(&added.stderr));
         Ok(())
     }
 
@@ -262,7 +270,8 @@ fn gateway_toml(folder: &Path, orders: &Orders, ingest: SocketAddr, pages: Socke
          [ingest]\nlisten = \"{ingest}\"\ncertificate = \"gateway.pem\"\nkey = \"gateway.key\"\nclient_ca = \"ca.pem\"\n\n\
          [pages]\nlisten = \"{pages}\"\n\n[odoo]\napi_key_file = \"odoo.key\"\n{odoo}\n\
          [[vehicle]]\nid = \"van-7\"\nlicense_plate = \"{LICENSE_PLATE}\"\n\n\
-         [[device]]\nid = \"{DEVICE}\"\nvehicle = \"van-7\"\n"
+         [[device]]\nid = \"{DEVICE}\"\nvehicle = \"van-7\"\n\n\
+         # The last stand of the recorded drive is 50 s long.\n[rules]\ndwell_s_min = 30\n"
     ))
 }
 
