@@ -42,9 +42,11 @@ use crate::source::{FaultCounts, ShuttingDown, SourceLink, SourceNews};
 /// Largest packet that is read at all, bytes. Far above what is accepted, so that an app which sends a whole photo at
 /// once is told `too_large` instead of hearing nothing.
 pub const PACKET_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Most packets waiting to be sent. Two follow each message and they are sent between reads, so this is never reached
-/// by a broker that takes them; when it is, the connection is dropped and the broker delivers again.
-const REQUESTS_MAX: usize = 1024;
+/// Most packets waiting to be sent: a reply and an acknowledgement for every message that can be unacknowledged at once,
+/// since each holds one of MQTT's 65,535 packet ids. Room is taken as it is needed, about 100 bytes each. Smaller will
+/// not do: answers leave only as the broker acknowledges earlier ones, which it does behind the whole burst it has
+/// already sent (900 messages from mosquitto's default queue). Beyond this (a flood of QoS 0) the connection is dropped.
+const REQUESTS_MAX: usize = 2 * 65_535;
 /// Silence after which the broker is asked whether it is still there. A commit that takes longer than half as much again
 /// costs the connection, not the message.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
