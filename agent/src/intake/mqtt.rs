@@ -11,7 +11,8 @@
 //! Bounds: a part above 256 KiB or a capture above 64 KiB is answered `too_large`. A packet above
 //! [`PACKET_BYTES_MAX`] cannot be answered, and a persistent session would deliver it again for ever. Then the session is
 //! given up: the broker forgets the packet together with everything unacknowledged, none of which was accepted, so the
-//! apps still hold it and send it again.
+//! apps still hold it and send it again. A *retained* packet of that size comes back with every subscription and would
+//! keep the agent out; the broker's own `message_size_limit` is the remedy.
 //!
 //! Two loops share one connection: `Carrier` moves packets and answers messages one by one, `greeting` subscribes and
 //! publishes the trip. The carrier waits for commits and for nothing else: were it to wait for room in a queue that it
