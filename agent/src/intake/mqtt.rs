@@ -11,7 +11,8 @@
 //! Bounds: a part above 256 KiB or a capture above 64 KiB is answered `too_large`. A packet above
 //! [`PACKET_BYTES_MAX`] cannot be answered, and a persistent session would deliver it again for ever. Then the session is
 //! given up: the broker forgets the packet together with everything unacknowledged, none of which was accepted, so the
-//! apps still hold it and send it again.
+//! apps still hold it and send it again. A *retained* packet of that size comes back with every subscription and would
+//! keep the agent out; the broker's own `message_size_limit` is the remedy.
 //!
 //! Two loops share one connection: `Carrier` moves packets and answers messages one by one, `greeting` subscribes and
 //! publishes the trip. The carrier waits for commits and for nothing else: were it to wait for room in a queue that it
@@ -42,9 +43,11 @@ use crate::source::{FaultCounts, ShuttingDown, SourceLink, SourceNews};
 /// Largest packet that is read at all, bytes. Far above what is accepted, so that an app which sends a whole photo at
 /// once is told `too_large` instead of hearing nothing.
 pub const PACKET_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Most packets waiting to be sent. Two follow each message and they are sent between reads, so this is never reached
-/// by a broker that takes them; when it is, the connection is dropped and the broker delivers again.
-const REQUESTS_MAX: usize = 1024;
+/// Most packets waiting to be sent: a reply and an acknowledgement for every message that can be unacknowledged at once,
+/// since each holds one of MQTT's 65,535 packet ids. Room is taken as it is needed, about 100 bytes each. Smaller will
+/// not do: answers leave only as the broker acknowledges earlier ones, which it does behind the whole burst it has
+/// already sent (900 messages from mosquitto's default queue). Beyond this (a flood of QoS 0) the connection is dropped.
+const REQUESTS_MAX: usize = 2 * 65_535;
 /// Silence after which the broker is asked whether it is still there. A commit that takes longer than half as much again
 /// costs the connection, not the message.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);

@@ -75,7 +75,7 @@ fn write_sources(page: &mut String, sources: &[SourceStatus]) -> fmt::Result {
 }
 
 fn write_source(page: &mut String, source: &SourceStatus) -> fmt::Result {
-    let (word, class) = source_word(source);
+    let (word, class) = source_word(source.state);
     write!(
         page,
         "<article><h3>{} <small>{}</small> <span class=\"state {class}\">{word}</span></h3><dl>",
@@ -106,8 +106,8 @@ fn write_source(page: &mut String, source: &SourceStatus) -> fmt::Result {
 }
 
 /// The source's state in a word, and how bad that is.
-const fn source_word(source: &SourceStatus) -> (&'static str, &'static str) {
-    match source.state {
+pub(super) const fn source_word(state: SourceHealth) -> (&'static str, &'static str) {
+    match state {
         SourceHealth::Opening => ("opening", "attention"),
         SourceHealth::Silent => ("waiting", "attention"),
         SourceHealth::Heard => ("heard", "ok"),
@@ -136,6 +136,7 @@ fn write_position(page: &mut String, status: &Status) -> fmt::Result {
     page.write_str("</dl></section>\n")
 }
 
+/// The clock's quality in words.
 pub(super) fn clock_words(quality: TimeQuality) -> String {
     let error_s = f64::from(quality.error_ms) / 1_000.0;
     match quality.source {
@@ -192,7 +193,7 @@ fn write_spool(page: &mut String, spool: &SpoolStatus) -> fmt::Result {
 }
 
 fn write_lane(page: &mut String, lane: &LaneStatus) -> fmt::Result {
-    // A day suffices: what waits longer shows in the findings.
+    // Month to minute: a phone has no room for the rest.
     let oldest =
         lane.oldest.map_or("–".to_owned(), |time| time.to_string().get(5..16).unwrap_or("?").replace('T', " "));
     write!(

@@ -5,9 +5,9 @@
 use std::fmt::{self, Write as _};
 
 use super::quantity::{Bytes, Seconds, Visible};
-use super::status_page::{clock_words, uplink_word};
+use super::status_page::{clock_words, source_word, uplink_word};
 use super::verdict::{is_driver_app, verdict};
-use crate::status::{SourceHealth, SourceStatus, Status};
+use crate::status::{SourceStatus, Status};
 
 /// The status as lines of text.
 #[must_use]
@@ -44,13 +44,7 @@ fn write_status(text: &mut String, status: &Status) -> fmt::Result {
 }
 
 fn write_source(text: &mut String, source: &SourceStatus) -> fmt::Result {
-    let state = match source.state {
-        SourceHealth::Opening => "opening",
-        SourceHealth::Silent => "waiting",
-        SourceHealth::Heard => "heard",
-        SourceHealth::Lost => "lost",
-        SourceHealth::Ended => "ended",
-    };
+    let (state, _) = source_word(source.state);
     write!(text, "source    {} ({}): {state}", Visible(&source.name), Visible(&source.kind))?;
     if let Some(age) = source.last_reading_age_s {
         write!(text, ", {} ago", Seconds(age))?;
