@@ -190,11 +190,11 @@ impl EventLoop {
                 let result = self.recorder.capture(capture, self.trip.current()).await;
                 // The app may have gone; what was committed stays.
                 drop(reply.send(result));
-                self.refresh_measure().await;
+                self.refresh().await;
             }
             Event::BlobPart { part, reply } => {
                 drop(reply.send(self.recorder.blob_part(part).await));
-                self.refresh_measure().await;
+                self.refresh().await;
             }
             Event::Uplinked(Ok(Uplinked::Answer(answer))) => self.handle_answer(answer).await,
             Event::Uplinked(Ok(Uplinked::Part(state))) => {
@@ -212,7 +212,7 @@ impl EventLoop {
     async fn act(&mut self) {
         if self.recorder.is_due() {
             self.recorder.commit().await;
-            self.refresh_measure().await;
+            self.refresh().await;
         }
         self.send_if_due().await;
     }
@@ -226,16 +226,17 @@ impl EventLoop {
 
     async fn handle_tick(&mut self) {
         self.recorder.release_stale();
-        self.refresh_measure().await;
-        self.status.send_replace(self.status());
+        self.refresh().await;
         (self.alive)();
     }
 
-    async fn refresh_measure(&mut self) {
+    /// Measures the spool and publishes the status: after every commit and every receipt, and once a second.
+    async fn refresh(&mut self) {
         match self.spool.measure().await {
             Ok(measure) => self.measure = measure,
             Err(error) => error!("the spool could not be measured: {error}"),
         }
+        self.status.send_replace(self.status());
     }
 
     fn status(&self) -> Status {

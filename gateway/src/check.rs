@@ -11,18 +11,12 @@ use crate::ingest::tls;
 use crate::serve::{connector, roster};
 use crate::store::{Store, accept, commit};
 
-/// Checks the configuration at `path` and writes one line per finding to `out`. Answers whether all is well.
+/// Checks everything that the configuration read from `path` points at and writes one line per finding to `out`. Answers
+/// whether all is well.
 ///
 /// # Errors
 /// When `out` cannot be written.
-pub async fn run(path: &Path, out: &mut impl Write) -> std::io::Result<bool> {
-    let config = match Config::load(path) {
-        Ok(config) => config,
-        Err(error) => {
-            writeln!(out, "{error}")?;
-            return Ok(false);
-        }
-    };
+pub async fn run(path: &Path, config: &Config, out: &mut impl Write) -> std::io::Result<bool> {
     writeln!(out, "ok       {}: fleet {}", path.display(), config.fleet)?;
     let mut report = Report { out, well: true };
     let ingest = &config.ingest;
@@ -32,15 +26,15 @@ pub async fn run(path: &Path, out: &mut impl Write) -> std::io::Result<bool> {
         report.warn("pages", &format!("{} can be reached from other machines, without TLS", config.pages_listen))?;
     }
     if let Some(plan) = &config.plan {
-        let trips = roster::read_plan(plan).and_then(|plan| roster::assign_trips(plan, &config));
+        let trips = roster::read_plan(plan).and_then(|plan| roster::assign_trips(plan, config));
         report.note("plan", trips.map(|trips| format!("{} trips", trips.len())))?;
     }
     let store = Store::open(&config.store_path);
     if let Ok(store) = &store {
-        check_odoo(&config, store, &mut report).await?;
+        check_odoo(config, store, &mut report).await?;
     }
     let standing = match store {
-        Ok(store) => backlog(&store, &config).await,
+        Ok(store) => backlog(&store, config).await,
         Err(fault) => Err(fault.into()),
     };
     report.note("store", standing)?;

@@ -1,7 +1,7 @@
 //! The command line.
 //!
 //! Promise: exit status 0 means it did what was asked; 1 that it could not, with the reason on standard error; 2 that the
-//! command itself was not understood. What programs read goes to standard output, what people read to standard error.
+//! command or its configuration has mistakes, all of which are listed. What programs read goes to standard output, what people read to standard error.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -14,7 +14,7 @@ use milepost_proto::DeviceId;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{self, Role, Scope};
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::store::{Store, roster};
 use crate::{check, clock, replay, serve};
 
@@ -128,7 +128,7 @@ pub async fn run(cli: Cli, shutdown: CancellationToken) -> anyhow::Result<ExitCo
     match cli.command {
         Command::Serve(Configured { config }) => serve::run(&Config::load(&config)?, shutdown).await?,
         Command::Check(Configured { config }) => {
-            let well = check::run(&config, &mut std::io::stdout().lock()).await?;
+            let well = check::run(&config, &Config::load(&config)?, &mut std::io::stdout().lock()).await?;
             return Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         Command::Replay(command) => run_replay(&command)?,
@@ -137,6 +137,15 @@ pub async fn run(cli: Cli, shutdown: CancellationToken) -> anyhow::Result<ExitCo
         Command::Device(command) => run_device(command).await?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The exit status that goes with an error of [`run`].
+#[must_use]
+pub fn exit_code(error: &anyhow::Error) -> ExitCode {
+    match error.downcast_ref() {
+        Some(ConfigError::Faults { .. }) => ExitCode::from(2),
+        _ => ExitCode::FAILURE,
+    }
 }
 
 fn run_replay(command: &Replay) -> anyhow::Result<()> {

@@ -18,7 +18,7 @@ async fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("{error:#}");
-            ExitCode::FAILURE
+            cli::exit_code(&error)
         }
     }
 }

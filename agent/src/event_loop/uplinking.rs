@@ -166,7 +166,7 @@ impl EventLoop {
             }
             Err(error) => error!("a receipt could not be applied: {error}"),
         }
-        self.refresh_measure().await;
+        self.refresh().await;
     }
 }
 
