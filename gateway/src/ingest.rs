@@ -3,10 +3,11 @@
 //! Promise: whose data it is comes from the client certificate and from nothing else; a receipt is sent only after what
 //! it names is durable; whatever a peer sends is answered in one clear sentence and counted by kind, and never stops
 //! what others send. Nothing here waits for Odoo or for the fold. What is in memory at once is bounded: at most
-//! [`REQUESTS_MAX`] bodies, each within the wire's own bounds; beyond that a device is told when to come again.
+//! [`CONNECTIONS_MAX`] connections and [`REQUESTS_MAX`] bodies, each within the wire's own bounds; beyond that a device is told when to come again.
 
 pub mod batches;
 pub mod blobs;
+pub mod door;
 pub mod evidence;
 pub mod inspect;
 pub mod peer;
@@ -24,12 +25,13 @@ use axum::http::Request;
 use axum::routing::{post, put};
 use axum_server::Handle;
 use axum_server::tls::TlsInfo;
-use axum_server::tls_rustls::RustlsConfig;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use milepost_proto::FleetId;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
+use self::door::Door;
 use self::peer::Peer;
 use self::refusal::Refused;
 use crate::metrics::Metrics;
@@ -38,6 +40,8 @@ use crate::store::roster::{self, Standing};
 
 /// Most requests whose bodies are held at once.
 pub const REQUESTS_MAX: usize = 32;
+/// Most connections open at once.
+pub const CONNECTIONS_MAX: usize = 4096;
 /// Longest a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest a connection may wait before its first request.
@@ -65,13 +69,14 @@ impl Ingest {
     }
 
     /// Who sent the request, if they may hand anything over.
-    async fn admit(&self, tls: &TlsInfo) -> Result<Peer, Refused> {
+    fn admit(&self, tls: &TlsInfo) -> Result<Peer, Refused> {
         let peer = Peer::from_certificate(tls.peer_certificates.first().map(Vec::as_slice))?;
         if !self.fleets.contains(&peer.fleet_id) {
             return Err(Refused::WrongFleet(peer.fleet_id));
         }
-        let (fleet_id, device_id) = (peer.fleet_id.clone(), peer.device_id.clone());
-        let standing = self.store.read(move |connection| roster::standing(connection, &fleet_id, &device_id)).await?;
+        // One indexed row, read here: a device must not wait behind the pages' questions.
+        let standing =
+            self.store.read_here(|connection| roster::standing(connection, &peer.fleet_id, &peer.device_id))?;
         match standing {
             Standing::Known => Ok(peer),
             Standing::Revoked => Err(Refused::Revoked(peer.device_id)),
@@ -95,7 +100,7 @@ impl Ingest {
         self.metrics.connection_refused(tls::failure_kind(error));
         if self.log_allowance.check().is_ok() {
             let from = from.map(ToString::to_string).unwrap_or_default();
-            tracing::warn!(from, "refused a connection: {error}; is its certificate signed by this fleet's CA?");
+            tracing::warn!(from, "refused a connection: {error}{}", tls::mend(error));
         }
     }
 }
@@ -120,7 +125,9 @@ pub async fn serve(
 ) -> std::io::Result<()> {
     let handle = Handle::new();
     let noted = Arc::clone(&ingest);
-    let server = axum_server::from_tcp_rustls(listener, RustlsConfig::from_config(tls))?
+    let tls = RustlsAcceptor::new(RustlsConfig::from_config(tls)).acceptor(Door::new(CONNECTIONS_MAX));
+    let server = axum_server::from_tcp(listener)?
+        .acceptor(tls)
         .handle(handle.clone())
         .first_request_timeout(FIRST_REQUEST_TIMEOUT)
         .accept_error_handler(move |from, error| noted.note_failed_handshake(from, error));

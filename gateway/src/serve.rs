@@ -10,6 +10,7 @@ pub mod roster;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
@@ -26,6 +27,9 @@ use crate::outbox::decide::Policy;
 use crate::pages::{self, PageState};
 use crate::store::{Store, blob};
 use crate::{clock, projector};
+
+/// How long open pages may take to finish at shutdown.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 
 /// A gateway that is running.
 pub struct Gateway {
@@ -129,7 +133,16 @@ fn people_router(store: &Store, metrics: &Metrics) -> Router {
 async fn serve_people(listener: TcpListener, router: Router, shutdown: CancellationToken) -> std::io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service).with_graceful_shutdown(shutdown.cancelled_owned()).await
+    let stop = shutdown.clone();
+    let serving = axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).into_future();
+    let out_of_patience = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(SHUTDOWN_GRACE).await;
+    };
+    tokio::select! {
+        ended = serving => ended,
+        () = out_of_patience => Ok(()),
+    }
 }
 
 fn start_odoo(

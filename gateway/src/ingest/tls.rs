@@ -48,7 +48,18 @@ pub fn failure_kind(error: &std::io::Error) -> &'static str {
         Some(rustls::Error::InvalidCertificate(_)) => "bad_certificate",
         Some(_) => "handshake",
         None if error.kind() == std::io::ErrorKind::TimedOut => "timeout",
+        None if error.kind() == std::io::ErrorKind::ResourceBusy => "too_many",
         None => "connection",
+    }
+}
+
+/// What would mend a failed handshake, to follow the error in a log line.
+#[must_use]
+pub fn mend(error: &std::io::Error) -> &'static str {
+    match failure_kind(error) {
+        "no_certificate" => "; the device must show a client certificate: enroll it",
+        "bad_certificate" => "; its certificate is not signed by [ingest] client_ca, or has expired: enroll it again",
+        _ => "",
     }
 }
 
