@@ -319,6 +319,8 @@ fn south(connection: &Connection) -> StoreResult<()> {
              lat + 1, lon + 1, 1, 2 FROM stop;
          INSERT INTO stop SELECT 'south', 'Z-SECRET', shipment_id, position, kind, shipment_id, 'Secret place',
              'Secret street', lat + 1, lon + 1, 1, 2 FROM stop WHERE fleet_id = 'north' AND shipment_id IS NOT NULL;
+         INSERT INTO stop VALUES ('south', 'Z-SECRET', 'S9', 9, 'delivery', 'secret-shipment', NULL, NULL, 0, 0, 1, 2);
+         INSERT INTO vehicle_state (fleet_id, vehicle_id, state, updated_at) VALUES ('south', 'secret-ghost', x'00', 0);
          INSERT INTO shipment SELECT 'south', shipment_id, 'SECRET', 7, 7, 'Secret consignee of south', state, 0
              FROM shipment;
          INSERT INTO shipment VALUES ('south', 'S-ONLY', NULL, NULL, NULL, 'Secret consignee of south', 'released', 0);
@@ -327,18 +329,20 @@ fn south(connection: &Connection) -> StoreResult<()> {
     )?;
     for (shipment, stop) in [(41, "S1"), (42, "S2"), (43, "S3"), (44, "S1"), (45, "S1"), (46, "S2"), (47, "S2")] {
         for milestone_id in [format!("ms-south-{shipment}"), format!("ms-{shipment}-{stop}-delivery.arrived")] {
-            let milestone = milestone_of_south(milestone_id, shipment, stop);
             let vehicle = if shipment == 47 { "van-12" } else { "truck-3" };
-            write_milestone(connection, "south", vehicle, &milestone, minutes_ago(0))?;
+            for revision in [8, 9] {
+                let milestone = milestone_of_south(milestone_id.clone(), revision, shipment, stop);
+                write_milestone(connection, "south", vehicle, &milestone, minutes_ago(0))?;
+            }
         }
     }
     keep(connection, &fleet("south"), b"\x89PNG\r\n\x1a\nsecret picture of south").map(|_| ())
 }
 
-fn milestone_of_south(milestone_id: String, shipment: u32, stop: &str) -> Milestone {
+fn milestone_of_south(milestone_id: String, revision: u32, shipment: u32, stop: &str) -> Milestone {
     Milestone {
         milestone_id,
-        revision: 9,
+        revision,
         status: Status::Confirmed,
         kind: MilestoneKind::Returned,
         trip: if shipment == 47 { "T-1124-C" } else { "T-1124-A" }.to_owned(),
