@@ -65,13 +65,14 @@ impl Ingest {
     }
 
     /// Who sent the request, if they may hand anything over.
-    async fn admit(&self, tls: &TlsInfo) -> Result<Peer, Refused> {
+    fn admit(&self, tls: &TlsInfo) -> Result<Peer, Refused> {
         let peer = Peer::from_certificate(tls.peer_certificates.first().map(Vec::as_slice))?;
         if !self.fleets.contains(&peer.fleet_id) {
             return Err(Refused::WrongFleet(peer.fleet_id));
         }
-        let (fleet_id, device_id) = (peer.fleet_id.clone(), peer.device_id.clone());
-        let standing = self.store.read(move |connection| roster::standing(connection, &fleet_id, &device_id)).await?;
+        // One indexed row, read here: a device must not wait behind the pages' questions.
+        let standing =
+            self.store.read_here(|connection| roster::standing(connection, &peer.fleet_id, &peer.device_id))?;
         match standing {
             Standing::Known => Ok(peer),
             Standing::Revoked => Err(Refused::Revoked(peer.device_id)),
@@ -101,7 +102,6 @@ impl Ingest {
 }
 
 /// The routes for devices.
-#[must_use]
 pub fn router(ingest: Arc<Ingest>) -> Router {
     Router::new()
         .route("/v1/batches", post(batches::post))

@@ -145,6 +145,11 @@ impl Metrics {
         self.attempts.get_or_create(&Kind { kind }).inc();
     }
 
+    /// Sets how many cases of `kind` are open.
+    pub fn open_cases(&self, kind: &'static str, cases: i64) {
+        self.cases.get_or_create(&Kind { kind }).set(cases);
+    }
+
     /// Sets how many effects are in `state`.
     pub fn outbox(&self, state: &'static str, effects: i64) {
         self.outbox_depth.get_or_create(&Kind { kind: state }).set(effects);

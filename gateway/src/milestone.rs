@@ -10,9 +10,10 @@
 //!                             POD, driver action ─┘
 //! ```
 //!
-//! [`VehicleState`] is the fold, [`Refold`] feeds it facts in any order, [`revise`] turns what stands now into what
+//! [`VehicleState`] is the fold, [`Refold`] feeds it facts in any order, [`revise()`] turns what stands now into what
 //! must be told. Everything here is pure: no clock, file, database or task is touched.
 
+mod assignment;
 pub mod clean;
 pub mod containment;
 pub mod fact;
@@ -76,7 +77,8 @@ pub struct Milestone {
     pub remarks: Vec<String>,
 }
 
-/// How firmly a milestone stands.
+/// How firmly a milestone stands. What stands is provisional or confirmed, by the facts alone; corrected and retracted are
+/// said of a revision, by what was told before (see [`revise()`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {

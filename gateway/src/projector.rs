@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::metrics::Metrics;
 use crate::milestone::Rules;
+use crate::store::case::{self, TroubleKind};
 use crate::store::{Store, StoreResult, column, commit};
 
 /// How long to rest after the store failed, before looking again.
@@ -64,6 +65,17 @@ pub async fn catch_up(
     for fleet_id in fleets {
         note_rules(store, fleet_id, rules).await?;
         while !shutdown.is_cancelled() && one_round(store, fleet_id, rules, metrics).await? {}
+        note_cases(store, fleet_id, metrics).await?;
+    }
+    Ok(())
+}
+
+async fn note_cases(store: &Store, fleet_id: &FleetId, metrics: &Metrics) -> StoreResult<()> {
+    let fleet = fleet_id.clone();
+    let open = store.read(move |connection| case::open_by_kind(connection, &fleet)).await?;
+    for kind in TroubleKind::ALL {
+        let cases = open.iter().find(|(word, _)| word == kind.as_str()).map_or(0, |&(_, cases)| cases);
+        metrics.open_cases(kind.as_str(), cases);
     }
     Ok(())
 }
@@ -94,6 +106,7 @@ async fn one_round(store: &Store, fleet_id: &FleetId, rules: &Rules, metrics: &M
 
 fn note_figures(round: &round::Round, now: Timestamp, metrics: &Metrics) {
     metrics.refolds.inc_by(round.refolded);
+    metrics.journal_depth.set(i64::try_from(round.behind).unwrap_or(i64::MAX));
     for revision in round.fold.vehicles.iter().flat_map(|vehicle| &vehicle.revisions) {
         metrics.milestone(revision.kind, revision.status);
     }
@@ -103,3 +116,6 @@ fn note_figures(round: &round::Round, now: Timestamp, metrics: &Metrics) {
         metrics.receipt_to_milestone_s.observe(clock::seconds_between(received_at, now));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -214,6 +214,40 @@ mod tests {
         assert!(store.read(add("a")).await.is_err());
     }
 
+    #[tokio::test]
+    async fn a_full_queue_says_busy_instead_of_growing() {
+        let folder = tempfile::tempdir().expect("folder");
+        let store = Store::open(&folder.path().join("gateway.sqlite")).expect("opens");
+        let (go_on, told) = std::sync::mpsc::channel::<()>();
+        let (started, at_work) = tokio::sync::oneshot::channel();
+        let slow = store.clone();
+        let blocked = tokio::spawn(async move {
+            let wait = move |_: &Connection| {
+                started.send(()).expect("the test waits");
+                told.recv().map_err(|_| StoreFault::Closed)
+            };
+            slow.write(wait).await
+        });
+        at_work.await.expect("the writer is at work");
+        let mut waiting = tokio::task::JoinSet::new();
+        let (answers, mut refusals) = tokio::sync::mpsc::unbounded_channel();
+        for _ in 0..=writer::CHANGES_WAITING_MAX {
+            let (store, answers) = (store.clone(), answers.clone());
+            waiting.spawn(async move {
+                if let Err(fault) = store.try_write(|_| Ok(())).await {
+                    answers.send(fault).expect("the test waits");
+                }
+            });
+        }
+        assert!(matches!(refusals.recv().await, Some(StoreFault::Busy)), "one more than may wait");
+        go_on.send(()).expect("the writer waits");
+        assert!(blocked.await.expect("ends").is_ok());
+        while let Some(ended) = waiting.join_next().await {
+            ended.expect("ends");
+        }
+        assert!(refusals.try_recv().is_err(), "all that could wait were written");
+    }
+
     /// The state that a kill leaves behind: the file and its log as they are on the disk, never closed.
     #[tokio::test]
     async fn what_was_answered_is_on_the_disk_without_any_shutdown() {

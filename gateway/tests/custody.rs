@@ -147,3 +147,12 @@ async fn an_odoo_that_never_answers_delays_no_receipt() {
     }
     assert_eq!(world.number("SELECT count(*) FROM outbox WHERE state = 'sending'").await, 1, "it still waits");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_is_asked_to_stop_stops_cleanly_even_while_odoo_is_silent() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("listens");
+    let world = World::start(Some(&format!("http://{}", silent.local_addr().expect("an address")))).await;
+    let (_held_open, _) = silent.accept().await.expect("the gateway called");
+    let stopped = tokio::time::timeout(std::time::Duration::from_secs(30), world.stop()).await;
+    stopped.expect("in time").expect("without a failure");
+}

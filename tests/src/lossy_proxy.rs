@@ -1,11 +1,11 @@
-//! A proxy that loses replies after the server has acted, to prove that a lost reply never doubles anything.
+//! A proxy that loses requests or replies, to prove that what a client cannot see is neither doubled nor missing.
 //!
-//! Promise: a request that is forwarded is forwarded whole, and its reply is read whole before it is passed on or
-//! dropped; so a dropped reply means that the server committed. One request per connection, HTTP/1.1, loopback.
+//! Promise: a request that is forwarded is forwarded whole, and its reply is read whole before it is passed on, cut or
+//! dropped; so a lost reply means that the server committed. One request per connection, HTTP/1.1, loopback.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -19,15 +19,26 @@ pub struct LossyProxy {
     task: JoinHandle<()>,
 }
 
+/// What is lost of an exchange; the client sees a closed connection each time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The request, before the server saw it.
+    Request,
+    /// The reply, after the server committed.
+    Reply,
+    /// The second half of the reply, after the server committed.
+    HalfTheReply,
+}
+
 struct Loss {
     path: String,
     upstream: String,
-    armed: AtomicUsize,
+    next: Mutex<Option<Fault>>,
     lost: AtomicUsize,
 }
 
 impl LossyProxy {
-    /// Forwards to `upstream` (`host:port`) and, when armed, loses replies to requests whose path contains `path`.
+    /// Forwards to `upstream` (`host:port`) and, when told so, loses one whose path contains `path`.
     ///
     /// # Errors
     /// No port is free.
@@ -37,7 +48,7 @@ impl LossyProxy {
         let loss = Arc::new(Loss {
             path: path.to_owned(),
             upstream: upstream.to_owned(),
-            armed: AtomicUsize::new(0),
+            next: Mutex::default(),
             lost: AtomicUsize::new(0),
         });
         let task = tokio::spawn(serve(listener, Arc::clone(&loss)));
@@ -50,12 +61,12 @@ impl LossyProxy {
         format!("http://{}", self.address)
     }
 
-    /// Loses the replies to the next `count` matching requests.
-    pub fn lose_next(&self, count: usize) {
-        self.loss.armed.store(count, Ordering::SeqCst);
+    /// Does this to the next matching exchange, and to that one only.
+    pub fn lose_next(&self, fault: Fault) {
+        *self.loss.next() = Some(fault);
     }
 
-    /// How many replies were lost so far.
+    /// How many exchanges were spoilt so far.
     #[must_use]
     pub fn lost(&self) -> usize {
         self.loss.lost.load(Ordering::SeqCst)
@@ -78,24 +89,38 @@ async fn serve(listener: TcpListener, loss: Arc<Loss>) {
 
 async fn forward(mut client: TcpStream, loss: &Loss) -> anyhow::Result<()> {
     let (head, body) = read_request(&mut client).await?;
+    let fault = loss.take(&head);
+    if fault == Some(Fault::Request) {
+        return Ok(());
+    }
     let mut server = TcpStream::connect(&loss.upstream).await?;
     server.write_all(closing(&head).as_bytes()).await?;
     server.write_all(&body).await?;
     let mut reply = Vec::new();
     server.read_to_end(&mut reply).await?;
-    if head.lines().next().is_some_and(|line| line.contains(&loss.path)) && loss.take() {
-        loss.lost.fetch_add(1, Ordering::SeqCst);
-        return Ok(());
-    }
     let end = head_end(&reply).context("the reply has no head")?;
-    client.write_all(closing(std::str::from_utf8(&reply[..end])?).as_bytes()).await?;
-    client.write_all(&reply[end..]).await?;
+    let head = closing(std::str::from_utf8(&reply[..end])?);
+    let body = match fault {
+        Some(Fault::Reply | Fault::Request) => return Ok(()),
+        Some(Fault::HalfTheReply) => &reply[end..end + (reply.len() - end) / 2],
+        None => &reply[end..],
+    };
+    client.write_all(head.as_bytes()).await?;
+    client.write_all(body).await?;
     Ok(())
 }
 
 impl Loss {
-    fn take(&self) -> bool {
-        self.armed.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |armed| armed.checked_sub(1)).is_ok()
+    /// The fault that is due for a request with this head.
+    fn take(&self, head: &str) -> Option<Fault> {
+        let matches = head.lines().next().is_some_and(|line| line.contains(&self.path));
+        let fault = if matches { self.next().take() } else { None };
+        self.lost.fetch_add(usize::from(fault.is_some()), Ordering::SeqCst);
+        fault
+    }
+
+    fn next(&self) -> std::sync::MutexGuard<'_, Option<Fault>> {
+        self.next.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

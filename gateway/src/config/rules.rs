@@ -38,6 +38,7 @@ pub fn read(mut table: Table<'_>) -> Rules {
         pod_lead_s_max,
         pod_lag_s_max,
         window_slack_s,
+        revisit_s_max,
     );
     for mistake in rules.check() {
         let (field, rest) = mistake.split_once(' ').unwrap_or(("version", &mistake));

@@ -40,7 +40,7 @@ pub async fn post(
 }
 
 async fn take(ingest: &Ingest, tls: &TlsInfo, request: Request<Body>, now: Timestamp) -> Result<Vec<u8>, Refused> {
-    let peer = ingest.admit(tls).await?;
+    let peer = ingest.admit(tls)?;
     let _place = ingest.place()?;
     let bytes = read_body(request, ENVELOPE_BYTES_MAX).await?;
     // Decompressing and verifying signatures is work for a worker thread, not for the thread that carries bytes.

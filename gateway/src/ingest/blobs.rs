@@ -56,7 +56,7 @@ async fn take(
     place: Place,
     request: Request<Body>,
 ) -> Result<PartOutcome, Refused> {
-    let peer = ingest.admit(tls).await?;
+    let peer = ingest.admit(tls)?;
     let sha256: Sha256 = name.parse().map_err(|error| Refused::Blob(format!("{error}")))?;
     let _place = ingest.place()?;
     let bytes = read_body(request, BLOB_PART_BYTES_MAX).await?.to_vec();

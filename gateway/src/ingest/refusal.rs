@@ -141,3 +141,27 @@ const fn wire_kind(fault: &WireFault) -> &'static str {
         WireFault::Bound { .. } => "wire_bound",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A device gives up on 4xx and comes again after 503: the difference decides whether data waits or is lost.
+    #[test]
+    fn each_refusal_tells_the_device_whether_to_come_again() {
+        let device = || "box-7".parse().expect("a name");
+        let check = |refused: Refused, status: u16, comes_again: bool| {
+            let response = refused.into_response();
+            let retry = response.headers().contains_key(header::RETRY_AFTER);
+            assert_eq!((response.status().as_u16(), retry), (status, comes_again));
+        };
+        check(Refused::Busy, 503, true);
+        check(StoreFault::Busy.into(), 503, true);
+        check(StoreFault::Closed.into(), 503, true);
+        check(Refused::Revoked(device()), 403, false);
+        check(WireFault::Checksum.into(), 400, false);
+        check(WireFault::Version(7).into(), 426, false);
+        check(WireFault::Bomb(1).into(), 413, false);
+        check(Refused::TooSlow, 408, false);
+    }
+}

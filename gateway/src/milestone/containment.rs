@@ -81,3 +81,43 @@ impl Containment {
         self.log_odds = (self.log_odds + says).clamp(rules.log_odds_min, rules.log_odds_max);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use milepost_proto::Timestamp;
+
+    use super::super::place::{M_PER_DEGREE, Place};
+    use super::*;
+
+    /// Sees fixes at metres north of the centre of a fence of 50 m; answers where it settles after each.
+    fn check(fixes: &[(f64, f64)], expected: &[bool]) {
+        let stop = r#"{"id":"S","kind":"delivery","lat":47,"lon":8,"radius_m":50}"#;
+        let fence = Fence::of(&serde_json::from_str(stop).expect("a stop"));
+        let rules = Rules::default();
+        let mut containment = Containment::default();
+        let settles = |&(north_m, accuracy_m): &(f64, f64)| {
+            let place = Place { lat: 47.0 + north_m / M_PER_DEGREE, lon: 8.0 };
+            containment.see(&Sighting { at: Timestamp::EPOCH, place, accuracy_m, speed_mps: None }, &fence, &rules);
+            containment.enters(&rules);
+            if containment.may_leave(&rules) {
+                containment.leave();
+            }
+            containment.is_inside()
+        };
+        assert_eq!(fixes.iter().map(settles).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn good_fixes_decide_at_once_and_vague_ones_by_their_number() {
+        check(&[(0.0, 5.0)], &[true]);
+        check(&[(0.0, 120.0), (0.0, 120.0)], &[false, true]);
+    }
+
+    /// Entering at the fence, leaving 30 m beyond it.
+    #[test]
+    fn the_edge_lies_outward_for_leaving() {
+        check(&[(55.0, 3.0), (55.0, 3.0)], &[false, false]);
+        check(&[(45.0, 3.0), (75.0, 3.0), (75.0, 3.0), (75.0, 3.0)], &[true, true, true, true]);
+        check(&[(0.0, 3.0), (0.0, 3.0), (90.0, 3.0), (90.0, 3.0)], &[true, true, true, false]);
+    }
+}

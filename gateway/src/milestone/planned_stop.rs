@@ -80,8 +80,8 @@ impl PlannedStop {
         })
     }
 
-    /// Takes a fix. A visit far from the stop's time window is not a visit to this stop, but one that began is seen to
-    /// its end.
+    /// Takes a fix. A visit far from the stop's time window, or a day after the stop was served, is not a visit to this
+    /// stop; one that began is seen to its end.
     pub fn see(&mut self, glimpse: Glimpse<'_>, rules: &Rules) {
         if self.is_due(glimpse.sighting.at, rules) || self.visits.is_present() {
             self.visits.see(glimpse, &self.fence, rules);
@@ -123,8 +123,13 @@ impl PlannedStop {
         }
     }
 
+    /// Near its time window, if it has one, and not long after a visit.
     fn is_due(&self, at: Timestamp, rules: &Rules) -> bool {
         let slack_ms = i64::from(rules.window_slack_s) * 1000;
-        self.window.is_none_or(|[from, to]| from.plus_millis(-slack_ms) <= at && at <= to.plus_millis(slack_ms))
+        let in_window =
+            |[from, to]: [Timestamp; 2]| from.plus_millis(-slack_ms) <= at && at <= to.plus_millis(slack_ms);
+        let revisit_ms = i64::from(rules.revisit_s_max) * 1000;
+        self.window.is_none_or(in_window)
+            && self.visits.last_seen().is_none_or(|seen| at <= seen.event_time.plus_millis(revisit_ms))
     }
 }

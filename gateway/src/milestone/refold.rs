@@ -3,12 +3,11 @@
 //! Promise: after any sequence of deliveries the state equals the one folded from the sorted set of everything
 //! delivered. What comes in order is folded on top; what comes late makes the fold start again.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use milepost_proto::{FleetId, Trip};
 
-use super::{Fact, FactKey, FactKind, Rules, VehicleState};
+use super::{Fact, FactKey, Rules, VehicleState};
 
 /// What a delivery led to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +33,7 @@ pub fn refold(fleet: &FleetId, trips: &[Trip], rules: &Rules, facts: impl IntoIt
 pub struct Refold {
     empty: VehicleState,
     state: VehicleState,
-    facts: BTreeMap<FactKey, FactKind>,
+    facts: BTreeMap<FactKey, Fact>,
 }
 
 impl Refold {
@@ -51,48 +50,78 @@ impl Refold {
     }
 
     /// Everything delivered, in order.
-    pub fn facts(&self) -> impl Iterator<Item = Fact> {
-        self.facts.iter().map(|(key, kind)| Fact::new(key.clone(), kind.clone()))
+    pub fn facts(&self) -> impl Iterator<Item = &Fact> {
+        self.facts.values()
     }
 
     /// Takes facts in any order. Of two different facts with one key the lesser stands, whichever came first.
     pub fn deliver(&mut self, facts: impl IntoIterator<Item = Fact>) -> Delivery {
-        let mut fresh = BTreeMap::new();
-        let mut late = false;
-        for fact in facts {
-            if let Some(key) = self.keep(fact) {
-                late |= self.state.head().is_some_and(|head| key <= *head);
-                fresh.insert(key, ());
-            }
-        }
-        if late {
+        let fresh: BTreeSet<FactKey> = facts.into_iter().filter_map(|fact| self.keep(fact)).collect();
+        let Some(first) = fresh.first() else { return Delivery::Known };
+        if self.state.head().is_some_and(|head| first <= head) {
             self.state = self.empty.clone();
-            for (key, kind) in &self.facts {
-                self.state.apply(&Fact::new(key.clone(), kind.clone()));
+            for fact in self.facts.values() {
+                self.state.apply(fact);
             }
             return Delivery::Refolded;
         }
-        for (key, ()) in &fresh {
-            if let Some(kind) = self.facts.get(key) {
-                self.state.apply(&Fact::new(key.clone(), kind.clone()));
-            }
+        for fact in fresh.iter().filter_map(|key| self.facts.get(key)) {
+            self.state.apply(fact);
         }
-        if fresh.is_empty() { Delivery::Known } else { Delivery::Advanced }
+        Delivery::Advanced
     }
 
-    /// The fact's key if the set changed.
+    /// Adds a fact to the set; answers its key if that changed the set.
     fn keep(&mut self, fact: Fact) -> Option<FactKey> {
         let key = fact.key().clone();
-        match self.facts.entry(key.clone()) {
-            Entry::Vacant(place) => {
-                place.insert(fact.kind);
+        match self.facts.get(&key) {
+            Some(held) if *held <= fact => None,
+            _ => {
+                self.facts.insert(key.clone(), fact);
                 Some(key)
             }
-            Entry::Occupied(mut place) if fact.kind < *place.get() => {
-                place.insert(fact.kind);
-                Some(key)
-            }
-            Entry::Occupied(_) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use milepost_proto::{Lane, SpoolId, Timestamp};
+
+    use super::*;
+    use crate::milestone::FactKind;
+
+    fn fact(at_s: i64, on: bool) -> Fact {
+        let key = FactKey {
+            event_time: Timestamp::from_millis(at_s * 1000),
+            device: "truck-7".parse().expect("name"),
+            spool: SpoolId([0; 16]),
+            lane: Lane::Event,
+            sequence: 1,
+        };
+        Fact::new(key, FactKind::Ignition { on })
+    }
+
+    fn check(batches: &[&[Fact]], expected: &[Delivery]) {
+        let fleet = "acme".parse().expect("name");
+        let mut refold = Refold::new(VehicleState::new(&fleet, &[], &Rules::default()));
+        let deliveries: Vec<Delivery> = batches.iter().map(|batch| refold.deliver(batch.to_vec())).collect();
+        assert_eq!(deliveries, expected);
+        let all = batches.iter().flat_map(|batch| batch.to_vec());
+        assert_eq!(*refold.state(), super::refold(&fleet, &[], &Rules::default(), all));
+    }
+
+    #[test]
+    fn only_what_comes_late_makes_the_fold_start_again() {
+        use Delivery::{Advanced, Known, Refolded};
+        check(&[&[fact(3, true), fact(1, true)], &[fact(4, false), fact(3, true)]], &[Advanced, Advanced]);
+        check(&[&[fact(3, true)], &[fact(3, true)], &[fact(2, true)]], &[Advanced, Known, Refolded]);
+    }
+
+    #[test]
+    fn of_two_facts_with_one_key_the_lesser_stands() {
+        use Delivery::{Advanced, Known, Refolded};
+        check(&[&[fact(1, true)], &[fact(1, false)]], &[Advanced, Refolded]);
+        check(&[&[fact(1, false)], &[fact(1, true)]], &[Advanced, Known]);
     }
 }

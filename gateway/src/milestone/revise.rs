@@ -96,8 +96,11 @@ mod tests {
         }
     }
 
+    /// What stands, and the revisions that telling it has to emit.
+    type Step<'a> = (Option<Milestone>, &'a [(u32, Status)]);
+
     /// Tells each standing set in turn, and at each step once more to see that nothing is left to tell.
-    fn check(steps: &[(Option<Milestone>, &[(u32, Status)])]) {
+    fn check(steps: &[Step<'_>]) {
         let mut held: Vec<Milestone> = Vec::new();
         for (step, (standing, expected)) in steps.iter().enumerate() {
             let standing: Vec<Milestone> = standing.iter().cloned().collect();

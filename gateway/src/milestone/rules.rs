@@ -55,6 +55,8 @@ pub struct Rules {
     pub pod_lag_s_max: u32,
     /// How far outside a stop's time window a visit may be and still count, in seconds.
     pub window_slack_s: u32,
+    /// Coming back later than this after a visit, in seconds, is other work at the same place.
+    pub revisit_s_max: u32,
 }
 
 impl Default for Rules {
@@ -83,6 +85,7 @@ impl Default for Rules {
             pod_lead_s_max: 900,
             pod_lag_s_max: 1800,
             window_slack_s: 43_200,
+            revisit_s_max: 43_200,
         }
     }
 }

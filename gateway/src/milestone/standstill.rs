@@ -95,32 +95,23 @@ impl Standstill {
 
     /// Takes the next fix; answers with the established stay that it ended, if it ended one.
     pub fn see(&mut self, sighting: &Sighting, rules: &Rules) -> Option<Stay> {
-        if self.holds(sighting, rules) {
-            if let Some(stay) = &mut self.stay {
-                stay.until = sighting.at;
-            }
-            self.come_back();
-            return None;
-        }
-        let Some(stay) = &mut self.stay else {
+        let Some(mut stay) = self.stay else {
             self.stay = Some(Stay::at(sighting));
             return None;
         };
         let established = stay.is_established(rules);
-        let moving = !established && self.is_moving(sighting, rules);
-        match &mut self.stay {
-            Some(stay) if !moving && stay.is_near(sighting, rules) => {
-                stay.extend(sighting);
-                self.come_back();
-                None
-            }
-            _ if moving => {
-                self.stay = Some(Stay::at(sighting));
-                self.come_back();
-                None
-            }
-            _ => self.go_away(sighting, established, rules),
+        if self.holds(sighting, rules) {
+            stay.until = sighting.at;
+        } else if !established && self.is_moving(sighting, rules) {
+            stay = Stay::at(sighting);
+        } else if stay.is_near(sighting, rules) {
+            stay.extend(sighting);
+        } else {
+            return self.go_away(stay, sighting, rules);
         }
+        self.stay = Some(stay);
+        self.come_back();
+        None
     }
 
     const fn come_back(&mut self) {
@@ -129,13 +120,13 @@ impl Standstill {
     }
 
     /// One fix away may be noise; the second ends a short stay, and an absence an established one.
-    fn go_away(&mut self, sighting: &Sighting, established: bool, rules: &Rules) -> Option<Stay> {
+    fn go_away(&mut self, stay: Stay, sighting: &Sighting, rules: &Rules) -> Option<Stay> {
         self.away = self.away.saturating_add(1);
         match &mut self.next {
             Some(next) if next.is_near(sighting, rules) => next.extend(sighting),
             next => *next = Some(Stay::at(sighting)),
         }
-        let stay = self.stay?;
+        let established = stay.is_established(rules);
         let absent = seconds_between(stay.until, sighting.at) >= f64::from(rules.absence_s_min);
         if self.away < 2 || (established && !absent) {
             return None;
@@ -153,5 +144,53 @@ impl Standstill {
     fn wheel_speed_mps(&self, at: Timestamp, rules: &Rules) -> Option<f64> {
         let (turned_at, speed) = self.wheels?;
         (seconds_between(turned_at, at) <= f64::from(rules.wheel_age_s_max)).then_some(speed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `(second, metres north, stated speed)`; answers since when the vehicle stands, in seconds.
+    fn since(standstill: &mut Standstill, fixes: &[(i64, f64, f64)]) -> i64 {
+        for &(at_s, north_m, speed) in fixes {
+            let sighting = Sighting {
+                at: Timestamp::from_millis(at_s * 1000),
+                place: Place { lat: 47.0 + north_m / super::super::place::M_PER_DEGREE, lon: 8.0 },
+                accuracy_m: 5.0,
+                speed_mps: Some(speed),
+            };
+            standstill.see(&sighting, &Rules::default());
+        }
+        standstill.stay().expect("it was seen").since.as_millis() / 1000
+    }
+
+    #[test]
+    fn one_fix_away_moves_nothing_and_two_end_a_short_stay() {
+        assert_eq!(since(&mut Standstill::default(), &[(0, 0.0, 0.0), (10, 90.0, 0.0), (20, 0.0, 0.0)]), 0);
+        assert_eq!(since(&mut Standstill::default(), &[(0, 0.0, 0.0), (10, 90.0, 0.0), (20, 95.0, 0.0)]), 10);
+    }
+
+    #[test]
+    fn an_established_stay_outlasts_a_short_absence() {
+        let parked = [(0, 0.0, 0.0), (60, 0.0, 0.0), (70, 90.0, 0.0), (80, 90.0, 0.0)];
+        assert_eq!(since(&mut Standstill::default(), &parked), 0);
+        let mut standstill = Standstill::default();
+        since(&mut standstill, &parked);
+        assert_eq!(since(&mut standstill, &[(90, 90.0, 0.0)]), 70, "absent for 30 s");
+    }
+
+    #[test]
+    fn a_stated_speed_begins_the_standstill_anew() {
+        assert_eq!(since(&mut Standstill::default(), &[(0, 0.0, 8.0), (1, 8.0, 8.0), (2, 12.0, 1.0)]), 1);
+    }
+
+    #[test]
+    fn wheels_that_stand_hold_against_drift_but_not_against_a_ferry() {
+        let mut standstill = Standstill::default();
+        since(&mut standstill, &[(0, 0.0, 0.0)]);
+        standstill.ignition(false);
+        assert_eq!(since(&mut standstill, &[(60, 150.0, 0.0), (70, 160.0, 0.0)]), 0);
+        assert_eq!(since(&mut standstill, &[(80, 900.0, 0.0), (90, 900.0, 0.0), (120, 900.0, 0.0)]), 80);
     }
 }

@@ -8,7 +8,7 @@ use super::standstill::{Standstill, Stay};
 use super::{Fact, FactKind, Rules};
 
 /// Every stay of at least [`Rules::dwell_s_min`], given the facts of one vehicle in the order of their keys.
-pub fn stays(facts: impl IntoIterator<Item = Fact>, rules: &Rules) -> Vec<Stay> {
+pub fn stays<'a>(facts: impl IntoIterator<Item = &'a Fact>, rules: &Rules) -> Vec<Stay> {
     let mut cleaner = Cleaner::default();
     let mut standstill = Standstill::default();
     let mut stays = Vec::new();

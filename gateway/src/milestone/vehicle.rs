@@ -3,23 +3,22 @@
 //! Promise: folding the same facts in the order of their keys gives the same state, to the last bit, and the state can
 //! be kept and taken up again anywhere in between. What it remembers is bounded by the planned stops, not by the facts.
 
-use milepost_proto::plan::StopKind;
 use milepost_proto::{FleetId, Timestamp, Trip};
 use serde::{Deserialize, Serialize};
 
+use super::assignment::belongs;
 use super::clean::Cleaner;
 use super::fact::{Fix, Proof};
-use super::place::Place;
 use super::planned_stop::PlannedStop;
 use super::standing::{Telling, stop_milestones};
 use super::standstill::Standstill;
-use super::visit::{Basis, Glimpse};
+use super::visit::{Basis, Glimpse, Presence};
 use super::{Fact, FactKey, FactKind, Milestone, Outcome, OutcomeCounts, Rules};
 
-/// Centres closer together than this, in metres, are one place: a standstill there belongs to all its stops.
-const SAME_PLACE_M: f64 = 1.0;
-
 /// Everything the engine remembers of one vehicle: a function of the facts folded so far, its trips and the rules.
+///
+/// A snapshot must keep its numbers to the last bit, or a fold taken up from it may part ways with one from the start:
+/// postcard does, `serde_json` does not unless its `float_roundtrip` is on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VehicleState {
     fleet: FleetId,
@@ -124,25 +123,19 @@ impl VehicleState {
         Outcome::Used
     }
 
-    /// Standing long enough inside makes a visit: to the nearest of the stops whose fences the vehicle is inside.
+    /// Standing long enough inside makes a visit.
     fn dwell(&mut self, key: &FactKey) {
         let Some(stay) = self.standstill.stay().copied() else { return };
-        let nearest_m = self.nearest_present_m(stay.place);
-        for stop in &mut self.stops {
-            let Some(presence) = stop.visits.undecided() else { continue };
-            let stood = stay.seconds_since(presence.first.event_time) >= f64::from(self.rules.dwell_s_min);
-            let nearest =
-                stop.kind == StopKind::Depot || stop.fence.centre().distance_m(stay.place) <= nearest_m + SAME_PLACE_M;
-            if stood && nearest {
-                stop.visits.decide(key, Basis::Dwell);
-            }
+        let dwell_s_min = f64::from(self.rules.dwell_s_min);
+        let stood = |presence: &Presence| stay.seconds_since(presence.first.event_time) >= dwell_s_min;
+        let visits = |index: &usize| {
+            let presence = self.stops.get(*index).and_then(|stop| stop.visits.undecided());
+            presence.is_some_and(|presence| stood(presence) && belongs(&self.stops, *index, presence, &stay))
+        };
+        let decided: Vec<usize> = (0..self.stops.len()).filter(visits).collect();
+        for index in decided {
+            self.stops[index].visits.decide(key, Basis::Dwell);
         }
-    }
-
-    /// Depots do not compete: a customer may lie inside a large yard.
-    fn nearest_present_m(&self, place: Place) -> f64 {
-        let present = self.stops.iter().filter(|stop| stop.kind != StopKind::Depot && stop.visits.is_present());
-        present.map(|stop| stop.fence.centre().distance_m(place)).fold(f64::MAX, f64::min)
     }
 
     /// The same stop and shipment may be on several trips; the one whose window fits, then the first, takes the proof.

@@ -107,6 +107,13 @@ impl Visits {
         &self.visits
     }
 
+    /// The end of the last visit, or its beginning while it has none.
+    #[must_use]
+    pub fn last_seen(&self) -> Option<&FactKey> {
+        let visit = self.visits.last()?;
+        Some(visit.left.as_ref().map_or(&visit.opened, |left| &left.last))
+    }
+
     /// Whether the vehicle is inside.
     #[must_use]
     pub const fn is_present(&self) -> bool {
@@ -218,16 +225,11 @@ impl Visits {
         if self.presence.is_some() {
             return self.decide(by, Basis::ProofInside);
         }
-        let recent = self.visits.len().checked_sub(1).filter(|&index| self.is_recent(index, by, rules));
+        let lag_s_max = f64::from(rules.pod_lag_s_max);
+        let recently = |seen: &FactKey| seconds_between(seen.event_time, by.event_time) <= lag_s_max;
+        let recent = self.last_seen().filter(|seen| recently(seen)).map(|_| self.visits.len() - 1);
         let promoted = if known.is_none() { self.promote_passing(by, rules) } else { None };
         promoted.or(recent).or(known).or_else(|| self.imply(by, rules))
-    }
-
-    fn is_recent(&self, index: usize, by: &FactKey, rules: &Rules) -> bool {
-        self.visits.get(index).is_some_and(|visit| {
-            let ended = visit.left.as_ref().map_or(&visit.opened, |left| &left.last);
-            seconds_between(ended.event_time, by.event_time) <= f64::from(rules.pod_lag_s_max)
-        })
     }
 
     /// A presence too short to count that ended just before the proof did count after all.

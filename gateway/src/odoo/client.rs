@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use serde_json::{Value, json};
 
-use super::classify::{Exchange, Failure, FailureKind, classify};
+use super::classify::{Failure, FailureKind, classify};
 use super::ledger::Ledger;
 use super::transport::{InvalidSettings, Transport};
 use super::{Mode, Settings};
@@ -115,7 +115,10 @@ impl DryRun {
     fn write(&self, effect: &str, call: &Call) -> Result<Value, Failure> {
         match self.ledger.append(effect, &call.path(), &call.body) {
             Ok(()) => Ok(json!([self.next_id()])),
-            Err(error) => classify(Exchange::NotSent { why: format!("the dry-run ledger cannot be written: {error}") }),
+            Err(error) => Err(Failure {
+                kind: FailureKind::NotSent,
+                message: format!("the dry-run ledger cannot be written: {error}"),
+            }),
         }
     }
 

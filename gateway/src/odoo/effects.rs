@@ -57,7 +57,7 @@ impl Connector {
         probe::run(&self.client).await
     }
 
-    /// Orders that are new or changed since `cursor`, at most one page of them; see [`orders::poll`].
+    /// Orders that are new or changed since `cursor`, at most one page of them; see [`orders::poll()`].
     ///
     /// # Errors
     /// A [`Failure`]; the cursor to go on with is then the one that was passed.

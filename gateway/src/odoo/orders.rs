@@ -1,11 +1,12 @@
 //! Orders in: confirmed outgoing pickings become shipments, and the batches a planner put them in become trips.
 //!
 //! Promise: a poll changes nothing in Odoo, is bounded, and misses no change: it asks again for the last
-//! [`poll::OVERLAP_S`] seconds, and a change of the customer's address, the moved quantities or the batch counts as a
+//! [`cursor::OVERLAP_S`] seconds, and a change of the customer's address, the moved quantities or the batch counts as a
 //! change of the picking. What cannot be delivered as it stands (no coordinates, no address) is still imported, and
 //! reported as an [`OrderProblem`] that says where to mend it; nothing is guessed.
 //!
-//! [`poll`](poll::poll) asks, [`rows`] understands the answers (pure), [`trip`] groups them into trips (pure).
+//! [`cursor`] knows what to ask, [`poll()`] asks, [`rows`] understands the answers, [`trip`] groups them into trips;
+//! all but the asking is pure.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,8 +15,9 @@ use milepost_proto::Timestamp;
 use milepost_proto::plan::PlannedItem;
 use serde::{Deserialize, Serialize};
 
+pub mod cursor;
+pub mod field;
 pub mod poll;
-pub mod row;
 pub mod rows;
 pub mod trip;
 

@@ -17,6 +17,9 @@ use super::classify::Exchange;
 pub const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Longest wait for a connection, seconds.
 const CONNECT_TIMEOUT_S: u64 = 10;
+/// Longest time an idle connection is kept, seconds. Servers close idle connections too; a write that meets one at that
+/// moment has an unknown outcome, so ours are closed well before the usual 60 s.
+const IDLE_S_MAX: u64 = 15;
 
 /// A way to one database of one Odoo.
 #[derive(Debug, Clone)]
@@ -72,6 +75,7 @@ impl Transport {
         let http = reqwest::Client::builder()
             .default_headers(headers)
             .redirect(Policy::none())
+            .pool_idle_timeout(Duration::from_secs(IDLE_S_MAX))
             .connect_timeout(Duration::from_secs(CONNECT_TIMEOUT_S))
             .timeout(Duration::from_secs(settings.timeout_s.into()))
             .build()?;

@@ -11,9 +11,9 @@ use rusqlite::Connection;
 use super::announce::pod_effect;
 use crate::effect::Effect;
 use crate::milestone::Fact;
+use crate::store::StoreResult;
 use crate::store::journal::{self, JournalRow};
 use crate::store::roster::{self, Assignment};
-use crate::store::{StoreFault, StoreResult};
 
 /// What some records say of one vehicle.
 #[derive(Debug, Clone, Default)]
@@ -66,20 +66,18 @@ impl Roster {
 }
 
 /// Shows `take` every record of `row` that stands, with its id. Chunks were opened before they were accepted, so one
-/// that does not open any more is damage of the store.
+/// that does not open any more is damage of the store: it tells nothing, and `None` says so.
 ///
 /// # Errors
-/// When the row is damaged or the store fails.
+/// When the store fails.
 pub fn each_standing(
     connection: &Connection,
     row: &JournalRow,
     through: u64,
     mut take: impl FnMut(&RecordId, &Record),
-) -> StoreResult<()> {
-    let body = row.chunk.open().map_err(|fault| {
-        StoreFault::Damaged(format!("journal position {}: {fault}; restore it from a backup", row.position))
-    })?;
-    let ChunkBody::Records { records, .. } = body else { return Ok(()) };
+) -> StoreResult<Option<()>> {
+    let Ok(body) = row.chunk.open() else { return Ok(None) };
+    let ChunkBody::Records { records, .. } = body else { return Ok(Some(())) };
     let rivals =
         if row.contested { journal::claims(connection, &row.key, row.chunk.range, through)? } else { Vec::new() };
     let own = (row.chunk.checksum, row.chunk.range);
@@ -96,13 +94,13 @@ pub fn each_standing(
             take(&id, record);
         }
     }
-    Ok(())
+    Ok(Some(()))
 }
 
 /// What the whole journal up to `through` says of `vehicle_id`.
 ///
 /// # Errors
-/// When the store fails or is damaged.
+/// When the store fails.
 pub fn all_of_vehicle(
     connection: &Connection,
     fleet_id: &FleetId,
@@ -118,28 +116,32 @@ pub fn all_of_vehicle(
                     told.take(id, record);
                 }
             })
+            .map(drop)
         })?;
     }
     Ok(told)
 }
 
-/// What `row` says, by vehicle; `None` holds what no vehicle is assigned for.
+/// Adds what `row` says, by vehicle. Answers how many of its records no vehicle is assigned for, or `None` when the row
+/// is damaged.
 ///
 /// # Errors
-/// When the store fails or is damaged.
+/// When the store fails.
 pub fn add_row(
     connection: &Connection,
     row: &JournalRow,
     through: u64,
     assignments: &[Assignment],
     by_vehicle: &mut BTreeMap<VehicleId, Told>,
-) -> StoreResult<u64> {
+) -> StoreResult<Option<u64>> {
     let mut homeless = 0;
-    each_standing(connection, row, through, |id, record| match roster::vehicle_at(assignments, record.event_time) {
-        Some(vehicle_id) => by_vehicle.entry(vehicle_id.clone()).or_default().take(id, record),
-        None => homeless += 1,
+    let whole = each_standing(connection, row, through, |id, record| {
+        match roster::vehicle_at(assignments, record.event_time) {
+            Some(vehicle_id) => by_vehicle.entry(vehicle_id.clone()).or_default().take(id, record),
+            None => homeless += 1,
+        }
     })?;
-    Ok(homeless)
+    Ok(whole.map(|()| homeless))
 }
 
 fn stands(own: (u32, SequenceRange), sequence: u64, claims: &[(u32, SequenceRange)]) -> bool {

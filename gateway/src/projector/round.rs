@@ -16,7 +16,7 @@ use crate::store::case::{Trouble, TroubleKind};
 use crate::store::commit::{self, Cursor, Fold, VehicleFold, VehicleRow};
 use crate::store::journal::{self, JournalRow};
 use crate::store::roster::{Assignment, Duty};
-use crate::store::{StoreResult, column, mark, plan, refold};
+use crate::store::{StoreResult, accept, column, mark, plan, refold};
 
 /// Most journal rows in one round: with chunks of at most 4096 records this bounds what a round holds in memory.
 const ROWS_MAX: u32 = 64;
@@ -30,12 +30,14 @@ pub struct Round {
     pub refolded: u64,
     /// When the oldest of the rows arrived.
     pub oldest_receipt: Option<Timestamp>,
+    /// Positions of the journal that are left to fold.
+    pub behind: u64,
 }
 
 /// Folds what is new in the snapshot behind `connection`; nothing when nothing is.
 ///
 /// # Errors
-/// When the store fails or is damaged.
+/// When the store fails.
 pub fn fold(connection: &Connection, fleet_id: &FleetId, rules: &Rules) -> StoreResult<Option<Round>> {
     let cursor = commit::cursor(connection, fleet_id)?;
     let rows = journal::rows_after(connection, fleet_id, cursor.position, ROWS_MAX)?;
@@ -50,6 +52,7 @@ pub fn fold(connection: &Connection, fleet_id: &FleetId, rules: &Rules) -> Store
         return Ok(None);
     }
     let position = rows.last().map_or(cursor.position, |row| row.position);
+    let behind = accept::journal_end(connection, fleet_id)?.saturating_sub(position);
     let oldest_receipt = rows.iter().map(|row| row.received_at).min();
     let mut round = Folding {
         connection,
@@ -69,7 +72,7 @@ pub fn fold(connection: &Connection, fleet_id: &FleetId, rules: &Rules) -> Store
     let cursor = Cursor { position, mark_change, ..cursor };
     let refolds_done = requests.into_iter().map(|(id, _)| id).collect();
     let fold = Fold { fleet_id: fleet_id.clone(), cursor, refolds_done, vehicles, troubles };
-    Ok(Some(Round { fold, refolded, oldest_receipt }))
+    Ok(Some(Round { fold, refolded, oldest_receipt, behind }))
 }
 
 struct Folding<'a> {
@@ -94,6 +97,15 @@ impl Folding<'_> {
             self.again.extend(vehicles_in(assignments).cloned());
         }
         let homeless = gather::add_row(self.connection, row, self.through, assignments, &mut self.told)?;
+        let Some(homeless) = homeless else {
+            let detail = format!(
+                "journal position {} (sequences {}) does not open any more: the store is damaged. Check the disk and \
+                 restore the store from a backup",
+                row.position, row.chunk.range
+            );
+            self.troubles.push(Trouble { kind: TroubleKind::Damaged, subject: row.key.to_string(), detail });
+            return Ok(());
+        };
         let serves_a_site = assignments.iter().any(|assignment| matches!(assignment.duty, Duty::Site(_)));
         if homeless > 0 && !serves_a_site {
             let device = &row.key.device_id;
@@ -148,7 +160,7 @@ impl Folding<'_> {
         let place = [held_place, told.place].into_iter().flatten().max_by_key(|&(_, _, at)| at);
         let row = VehicleRow {
             head_time: state.head().map(|head| head.event_time),
-            state: column::to_json(&state)?,
+            state: column::to_bytes(&state)?,
             low_water_mark: mark,
             place,
         };
@@ -158,7 +170,7 @@ impl Folding<'_> {
 
 /// The held state with `facts` applied, when they all come after it and it still reads.
 fn onwards(row: Option<&VehicleRow>, facts: &[Fact]) -> Option<VehicleState> {
-    let state: VehicleState = column::from_json(&row?.state).ok()?;
+    let state: VehicleState = column::from_bytes(&row?.state).ok()?;
     let follows = match (state.head(), facts.first()) {
         (Some(head), Some(first)) => head < first.key(),
         _ => true,

@@ -33,10 +33,17 @@ pub struct OrderPull {
 }
 
 impl OrderPull {
-    /// Pulls until `shutdown`.
+    /// Pulls until `shutdown`. A look that is broken off then is simply not kept.
     pub async fn run(self, shutdown: CancellationToken) {
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = self.pull_for_ever() => {}
+        }
+    }
+
+    async fn pull_for_ever(&self) {
         let mut able = None;
-        while !shutdown.is_cancelled() {
+        loop {
             if able.is_none() {
                 able = self.probe().await;
             }
@@ -48,10 +55,7 @@ impl OrderPull {
                 None => false,
             };
             if !more {
-                tokio::select! {
-                    () = shutdown.cancelled() => {}
-                    () = tokio::time::sleep(Duration::from_secs(u64::from(self.poll_s))) => {}
-                }
+                tokio::time::sleep(Duration::from_secs(u64::from(self.poll_s))).await;
             }
         }
     }

@@ -34,9 +34,22 @@ pub enum TroubleKind {
     ParkedEffect,
     /// An order that cannot be driven as it stands.
     Order,
+    /// The store lost something it held.
+    Damaged,
 }
 
 impl TroubleKind {
+    /// Every kind.
+    pub const ALL: [Self; 7] = [
+        Self::Conflict,
+        Self::SealBroken,
+        Self::Refused,
+        Self::Unassigned,
+        Self::ParkedEffect,
+        Self::Order,
+        Self::Damaged,
+    ];
+
     /// The kind's word in SQL, pages and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -47,6 +60,7 @@ impl TroubleKind {
             Self::Unassigned => "unassigned",
             Self::ParkedEffect => "parked_effect",
             Self::Order => "order",
+            Self::Damaged => "store_damaged",
         }
     }
 }

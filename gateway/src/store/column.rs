@@ -58,6 +58,22 @@ pub fn to_json<T: Serialize>(value: &T) -> StoreResult<String> {
     serde_json::to_string(value).map_err(|error| StoreFault::Damaged(error.to_string()))
 }
 
+/// A value as bytes that bring back every bit of it.
+///
+/// # Errors
+/// [`StoreFault::Damaged`] for a value postcard cannot hold.
+pub fn to_bytes<T: Serialize>(value: &T) -> StoreResult<Vec<u8>> {
+    postcard::to_stdvec(value).map_err(|error| StoreFault::Damaged(error.to_string()))
+}
+
+/// A value from such bytes.
+///
+/// # Errors
+/// [`StoreFault::Damaged`] for bytes that do not read as one.
+pub fn from_bytes<T: DeserializeOwned>(bytes: &[u8]) -> StoreResult<T> {
+    postcard::from_bytes(bytes).map_err(|error| StoreFault::Damaged(error.to_string()))
+}
+
 /// A value from JSON text.
 ///
 /// # Errors

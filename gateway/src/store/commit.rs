@@ -54,8 +54,8 @@ pub struct VehicleFold {
 /// A vehicle's state as kept.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VehicleRow {
-    /// The engine's state, as JSON.
-    pub state: String,
+    /// The engine's state, in postcard: JSON would change the last bits of its numbers.
+    pub state: Vec<u8>,
     /// Event time of the last fact in it.
     pub head_time: Option<Timestamp>,
     /// The low-water mark its milestones were derived with.

@@ -97,7 +97,7 @@ pub fn put(connection: &Connection, fleet_id: &FleetId, effect: &Effect, now: Ti
 /// When the store fails.
 pub fn heads(connection: &Connection, fleet_id: &FleetId, rows_max: u32) -> StoreResult<Vec<OutboxRow>> {
     let sql = "SELECT position, body, state, attempts, next_at, created_at FROM outbox o
-        WHERE fleet_id = ?1 AND state IN ('pending', 'sending', 'unknown') AND NOT EXISTS (
+        WHERE fleet_id = ?1 AND state <> 'done' AND state IN ('pending', 'sending', 'unknown') AND NOT EXISTS (
             SELECT 1 FROM outbox e WHERE e.fleet_id = o.fleet_id AND e.shipment_id = o.shipment_id
                 AND e.position < o.position AND e.state <> 'done')
         ORDER BY next_at, position LIMIT ?2";

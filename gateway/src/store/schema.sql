@@ -192,7 +192,7 @@ CREATE TABLE refold_due (
 CREATE TABLE vehicle_state (
     fleet_id        TEXT    NOT NULL,
     vehicle_id      TEXT    NOT NULL,
-    state           TEXT    NOT NULL,           -- the engine's state, as JSON
+    state           BLOB    NOT NULL,           -- the engine's state, in postcard
     head_time       INTEGER,                    -- event time of the last fact applied
     low_water_mark  INTEGER,
     lat             REAL,                       -- last known place, for the board

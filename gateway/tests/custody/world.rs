@@ -12,7 +12,7 @@ use milepost_proto::{
 };
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, PKCS_ECDSA_P256_SHA256};
 use reqwest::{Certificate, Client, Identity, StatusCode};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 const BOOT: BootId = BootId([2; 16]);
 
@@ -20,7 +20,7 @@ pub(crate) struct World {
     pub(crate) gateway: Gateway,
     folder: tempfile::TempDir,
     ca: CertifiedIssuer<'static, KeyPair>,
-    shutdown: CancellationToken,
+    stop: DropGuard,
 }
 
 /// A gateway of fleet `north` with device `box-7` on `truck-7`, a plan, and no Odoo.
@@ -45,7 +45,7 @@ impl World {
         let config = Config::read(&config_text(odoo_url), folder.path()).expect("a configuration");
         let shutdown = CancellationToken::new();
         let gateway = serve::start(&config, shutdown.clone()).await.expect("starts");
-        Self { gateway, folder, ca, shutdown }
+        Self { gateway, folder, ca, stop: shutdown.drop_guard() }
     }
 
     pub(crate) fn device(&self, name: &str) -> Device {
@@ -86,16 +86,17 @@ impl World {
         assert!(waited.is_ok(), "{sql} gives {}, not {expected}", self.number(sql).await);
     }
 
+    /// Asks the gateway to stop and waits until it has.
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        let Self { gateway, stop, folder: _folder, .. } = self;
+        drop(stop);
+        gateway.finished().await
+    }
+
     pub(crate) async fn revoke(&self, device: &str) {
         let (fleet, device) = ("north".parse().expect("a name"), device.parse().expect("a name"));
         let revoke = move |connection: &rusqlite::Connection| roster::revoke_device(connection, &fleet, &device);
         assert!(self.gateway.store.write(revoke).await.expect("writes"), "there is such a device");
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        self.shutdown.cancel();
     }
 }
 

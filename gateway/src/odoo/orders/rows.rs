@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use milepost_proto::plan::PlannedItem;
 use serde_json::Value;
 
-use super::row::{integer, link, number, text, time};
+use super::field::{integer, link, number, text, time};
 use super::{ImportedShipment, OrderProblem, Place, ProblemCode, ShipmentState, TripRef};
 
 /// Answers of Odoo about a set of pickings, as `search_read` gave them.
@@ -171,8 +171,8 @@ fn obstacle(shipment: &ImportedShipment) -> Option<OrderProblem> {
         (Some(partner), None) => problem(
             ProblemCode::NoGeocode,
             format!(
-                "set latitude and longitude of {partner:?} in Odoo (contact, Partner Assignment, Geo Location): without \
-                 them no arrival can be seen"
+                "set latitude and longitude of {partner:?} in Odoo (contact, Geolocation; without that module by import of \
+                 partner_latitude and partner_longitude): without them no arrival can be seen"
             ),
         ),
         (Some(_), Some(_)) => None,
@@ -257,7 +257,11 @@ mod tests {
             assert_eq!(shipment.place, None);
             assert_eq!(problems.len(), 1);
             assert_eq!((problems[0].code.as_str(), problems[0].subject.as_str()), ("no_geocode", "WH/OUT/00019"));
-            assert!(problems[0].mend.contains("Acme Depot") && problems[0].mend.contains("Geo"), "{}", problems[0]);
+            assert!(
+                problems[0].mend.contains("Acme Depot") && problems[0].mend.contains("Geolocation"),
+                "{}",
+                problems[0]
+            );
         }
     }
 

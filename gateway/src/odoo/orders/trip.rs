@@ -59,7 +59,9 @@ fn vehicle(
     let plate = shipments.iter().find_map(|shipment| shipment.trip.as_ref()?.license_plate.as_deref());
     let problem = |code, mend| OrderProblem { subject: trip.to_owned(), code, mend };
     let Some(plate) = plate else {
-        let mend = "choose a vehicle with a license plate on the batch in Odoo".to_owned();
+        let mend = "choose a vehicle with a license plate on the batch in Odoo, and see in milepost-gateway check that it may be \
+                    read"
+            .to_owned();
         return Err(problem(ProblemCode::NoVehicle, mend));
     };
     vehicle_by_plate(plate).ok_or_else(|| {
