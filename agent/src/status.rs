@@ -1,7 +1,7 @@
 //! What the agent knows about itself: the one model behind the status page, `GET /status`, `status` and `/metrics`.
 //!
-//! Promise: nothing here is secret, and every number names its unit. The event loop publishes a new value after every commit and every receipt and once a
-//! second; whoever shows it only formats.
+//! Promise: nothing here is secret, and every number names its unit. The event loop publishes a new value after every
+//! commit and every receipt, and once a second; whoever shows it only formats.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::program::{self, Program};
+use crate::program::{self, Ended, Program};
 use crate::{driver, wait};
 
 /// The fleet of every test.
@@ -187,7 +187,7 @@ impl House {
     ///
     /// # Errors
     /// When the binary does not run.
-    pub fn gateway_command(&self, words: &[&str]) -> anyhow::Result<(Option<i32>, String)> {
+    pub fn gateway_command(&self, words: &[&str]) -> anyhow::Result<Ended> {
         let config = self.path("gateway.toml");
         program::run("milepost-gateway", &[words, &["--config", text(&config)?]].concat())
     }
@@ -197,9 +197,9 @@ impl House {
     /// # Errors
     /// When the gateway's command line does not give one.
     pub fn api_key(&self, scope: &str) -> anyhow::Result<String> {
-        let (_, printed) = self.gateway_command(&["key", "create", "test", "--scope", scope])?;
-        let key = printed.split_whitespace().find(|word| word.starts_with("mpk_"));
-        key.map(str::to_owned).with_context(|| format!("no key in: {printed}"))
+        let ended = self.gateway_command(&["key", "create", "test", "--scope", scope])?;
+        let key = ended.out.split_whitespace().find(|word| word.starts_with("mpk_"));
+        key.map(str::to_owned).with_context(|| format!("no key in: {ended:?}"))
     }
 
     /// What the gateway's API answers to a GET of `path`.

@@ -74,14 +74,25 @@ impl Drop for Program {
     }
 }
 
-/// Runs one of the workspace's binaries to its end and gives its exit status and everything it printed.
+/// How a binary that ran to its end did.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its exit status; absent when a signal ended it.
+    pub code: Option<i32>,
+    /// What it printed for programs.
+    pub out: String,
+    /// What it printed for people.
+    pub err: String,
+}
+
+/// Runs one of the workspace's binaries to its end.
 ///
 /// # Errors
 /// When it has not been built, or does not start.
-pub fn run(binary: &str, arguments: &[&str]) -> anyhow::Result<(Option<i32>, String)> {
+pub fn run(binary: &str, arguments: &[&str]) -> anyhow::Result<Ended> {
     let output = Command::new(path(binary)?).args(arguments).stdin(Stdio::null()).output()?;
-    let printed = [output.stdout, output.stderr].concat();
-    Ok((output.status.code(), String::from_utf8_lossy(&printed).into_owned()))
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Ok(Ended { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) })
 }
 
 /// Where a binary of the workspace is.

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use system_tests::house::{House, Plan};
-use system_tests::{driver, program, wait};
+use system_tests::program::{self, Ended};
+use system_tests::{driver, wait};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// The output of a command on a configuration file with this content.
-fn complaints(binary: &str, config: &str) -> (Option<i32>, String) {
+fn complaints(binary: &str, config: &str) -> Ended {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("config.toml");
     std::fs::write(&path, config).expect("written");
@@ -18,27 +19,27 @@ fn complaints(binary: &str, config: &str) -> (Option<i32>, String) {
 
 #[test]
 fn three_mistakes_in_the_agents_configuration_are_reported_with_their_lines() {
-    let (code, printed) = complaints(
+    let ended = complaints(
         "milepost-agent",
         "device = \"truck 7\"\n[spool]\npath = \"s.db\"\nquota = 5\n[gateway]\nurl = \"http://x\"\nca = \"a\"\n\
          certificate = \"b\"\nkey = \"c\"\n",
     );
-    assert_eq!(code, Some(2), "{printed}");
+    assert_eq!(ended.code, Some(2), "{ended:?}");
     for place in ["line 1: device", "line 4: spool.quota", "line 6: gateway.url"] {
-        assert!(printed.contains(place), "{place} is not in:\n{printed}");
+        assert!(ended.err.contains(place), "{place} is not in {ended:?}");
     }
 }
 
 #[test]
 fn three_mistakes_in_the_gateways_configuration_are_reported_with_their_lines() {
-    let (code, printed) = complaints(
+    let ended = complaints(
         "milepost-gateway",
         "fleet = \"acme\"\n[store]\npath = 7\n[ingest]\nlisten = \"everywhere\"\ncertificate = \"a\"\nkey = \"b\"\n\
          client_ca = \"c\"\n[pages]\nlisten = \"127.0.0.1:0\"\nport = 1\n",
     );
-    assert_eq!(code, Some(2), "{printed}");
+    assert_eq!(ended.code, Some(2), "{ended:?}");
     for place in ["line 3: store.path", "line 5: ingest.listen", "line 11: pages.port"] {
-        assert!(printed.contains(place), "{place} is not in:\n{printed}");
+        assert!(ended.err.contains(place), "{place} is not in {ended:?}");
     }
 }
 
@@ -48,20 +49,19 @@ fn torn_sentences_and_unknown_frames_are_counted_and_the_rest_is_decoded() {
     let decode = |kind: &str, content: &str| {
         let path = folder.path().join(kind);
         std::fs::write(&path, content).expect("written");
-        let (code, printed) = program::run("milepost-agent", &["decode", kind, &path.to_string_lossy()]).expect("runs");
-        assert_eq!(code, Some(0), "{printed}");
-        printed.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect::<Vec<Value>>()
+        let ended = program::run("milepost-agent", &["decode", kind, &path.to_string_lossy()]).expect("runs");
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let first = ended.out.lines().next().expect("a line");
+        (serde_json::from_str::<Value>(first).expect("JSON"), ended.err)
     };
     let fix = "$GPRMC,120000.00,A,5206.0000,N,00454.0000,E,0.0,0.0,010621,,,A*";
     let good = format!("{fix}{:02X}\r\n", fix[1..fix.len() - 1].bytes().fold(0, |sum, byte| sum ^ byte));
-    let lines = decode("nmea", &format!("$GPRMC,1200{good}{fix}00\r\n{good}"));
-    let faults = lines.last().expect("faults");
-    assert!(faults.to_string().contains("bad_checksum"), "{faults}");
-    assert_eq!(lines[0]["time"], "2021-06-01T12:00:00.000Z", "{lines:?}");
+    let (first, faults) = decode("nmea", &format!("$GPRMC,1200{good}{fix}00\r\n{good}"));
+    assert!(faults.contains("bad_checksum"), "{faults}");
+    assert_eq!(first["time"], "2021-06-01T12:00:00.000Z", "{first}");
 
-    let lines = decode("can", "(1.0) can0 123#00\nnonsense\n(2.0) can0 0CF00400#F0FF7D2025FFFFFF\n");
-    assert_eq!(lines[0]["name"], "EEC1", "{lines:?}");
-    let faults = lines.last().expect("faults").to_string();
+    let (first, faults) = decode("can", "(1.0) can0 123#00\nnonsense\n(2.0) can0 0CF00400#F0FF7D2025FFFFFF\n");
+    assert_eq!(first["name"], "EEC1", "{first}");
     assert!(faults.contains("unknown_id"), "{faults}");
 }
 

@@ -15,7 +15,8 @@ fn a_hundred_shuffles_of_the_demos_records_give_the_same_milestones() {
     std::fs::write(&records, demo_records()).expect("written");
     let in_order = replay(&records, None);
     let kinds: Vec<&str> = in_order.iter().filter_map(|milestone| milestone["kind"].as_str()).collect();
-    for (kind, count) in [("delivery.arrived", 3), ("delivery.departed", 3), ("delivery.completed", 1)] {
+    // The third stand is shorter than the default dwell of a minute.
+    for (kind, count) in [("delivery.arrived", 2), ("delivery.departed", 2), ("delivery.completed", 1)] {
         assert_eq!(kinds.iter().filter(|found| **found == kind).count(), count, "{kind} in {kinds:?}");
     }
     for seed in 0..SEEDS {
@@ -26,9 +27,9 @@ fn a_hundred_shuffles_of_the_demos_records_give_the_same_milestones() {
 /// The recorded drive as the engine's records, with one proof of delivery at the first consignee.
 fn demo_records() -> String {
     let nmea = recording("seattle-bus.nmea");
-    let (code, printed) = program::run("milepost-agent", &["decode", "nmea", &nmea.to_string_lossy()]).expect("runs");
-    assert_eq!(code, Some(0), "{printed}");
-    let fixes = printed.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let ended = program::run("milepost-agent", &["decode", "nmea", &nmea.to_string_lossy()]).expect("runs");
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let fixes = ended.out.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let fixes = fixes.filter(|line| line.get("lat").is_some());
     let mut records = String::new();
     let mut last = 0;
@@ -57,9 +58,10 @@ fn replay(records: &Path, shuffle: Option<u64>) -> Vec<Value> {
     if let Some(seed) = &seed {
         arguments.extend(["--shuffle", seed]);
     }
-    let (code, printed) = program::run("milepost-gateway", &arguments).expect("runs");
-    assert_eq!(code, Some(0), "{printed}");
-    printed
+    let ended = program::run("milepost-gateway", &arguments).expect("runs");
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    ended
+        .out
         .lines()
         .map(|line| {
             let mut milestone: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}"));
