@@ -294,6 +294,18 @@ baud = 4800
     }
 
     #[test]
+    fn the_sample_has_no_mistakes_and_says_what_the_defaults_are() {
+        let sample = Config::parse(include_str!("../../deploy/agent.toml"), Path::new("/")).expect("no mistakes");
+        assert_eq!(sample.reporting, ReportingPolicy::default());
+        let GatewayConfig { gather_ms, heartbeat_s, retry_s_max, .. } = sample.gateway;
+        let default = Config::parse(GOOD, Path::new("/")).expect("no mistakes").gateway;
+        assert_eq!(
+            [gather_ms, heartbeat_s, retry_s_max],
+            [default.gather_ms, default.heartbeat_s, default.retry_s_max]
+        );
+    }
+
+    #[test]
     fn paths_are_taken_from_the_files_folder() {
         let config = Config::parse(GOOD, Path::new("/srv")).expect("no mistakes");
         assert_eq!(config.spool.path, Path::new("/srv/spool.db"));

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::wait;
+use crate::{live_drive, wait};
 
 /// Between one capture and the next.
 const CAPTURE_EVERY: Duration = Duration::from_millis(120);
+/// From standing still to the first signature.
+const SETTLING: Duration = Duration::from_secs(2);
 /// Before sending again what was not accepted.
 const RESEND_AFTER: Duration = Duration::from_millis(50);
 
@@ -28,18 +30,18 @@ pub struct Phone {
 }
 
 impl Phone {
-    /// Starts capturing over HTTP at `agent` (`http://host:port`) on behalf of stop `stop`.
+    /// Starts capturing over HTTP at `agent` (`http://host:port`).
     #[must_use]
-    pub fn over_http(agent: &str, stop: &str, prefix: &str) -> Self {
+    pub fn over_http(agent: &str, prefix: &str) -> Self {
         let (url, http) = (format!("{agent}/v1/driver"), http());
-        Self::start(stop, prefix, move |capture| http.post(&url).send_json(capture).is_ok())
+        Self::start(prefix, move |capture| http.post(&url).send_json(capture).is_ok())
     }
 
     /// Starts capturing over MQTT by the foreign client `mosquitto_pub`, at QoS 1.
     #[must_use]
-    pub fn over_mqtt(port: u16, device: &str, stop: &str, prefix: &str) -> Self {
+    pub fn over_mqtt(port: u16, device: &str, prefix: &str) -> Self {
         let topic = format!("milepost/{device}/driver");
-        Self::start(stop, prefix, move |capture| {
+        Self::start(prefix, move |capture| {
             Command::new("mosquitto_pub")
                 .args(["-p", &port.to_string(), "-q", "1", "-t", &topic, "-m", &capture.to_string()])
                 .stdout(Stdio::null())
@@ -49,19 +51,17 @@ impl Phone {
         })
     }
 
-    fn start(stop: &str, prefix: &str, send: impl Fn(&Value) -> bool + Send + 'static) -> Self {
+    fn start(prefix: &str, send: impl Fn(&Value) -> bool + Send + 'static) -> Self {
         let stopping = Arc::new(AtomicBool::new(false));
-        let (stop, prefix) = (stop.to_owned(), prefix.to_owned());
+        let prefix = prefix.to_owned();
         let thread = std::thread::spawn({
             let stopping = Arc::clone(&stopping);
             move || {
                 let mut accepted = Vec::new();
                 while !stopping.load(Ordering::Relaxed) {
                     let client_ref = format!("{prefix}-{}", accepted.len() + 1);
-                    let capture = json!({"client_ref": client_ref, "action": "unloading", "stop": stop});
-                    while !send(&capture) {
-                        wait::pause(RESEND_AFTER);
-                    }
+                    let capture = json!({"client_ref": client_ref, "action": "trip_started"});
+                    insist(|| send(&capture));
                     accepted.push(client_ref);
                     wait::pause(CAPTURE_EVERY);
                 }
@@ -79,5 +79,30 @@ impl Phone {
     pub fn stop(self) -> Vec<String> {
         self.stopping.store(true, Ordering::Relaxed);
         self.thread.join().expect("the phone works")
+    }
+}
+
+/// Delivers at one stop of a live drive after the other, while the vehicle stands there; gives the references.
+#[must_use]
+pub fn deliver_all(agent: &str, shipments: &[String]) -> JoinHandle<Vec<String>> {
+    let (url, http, shipments) = (format!("{agent}/v1/pods"), http(), shipments.to_vec());
+    let began = wait::now();
+    std::thread::spawn(move || {
+        let mut accepted = Vec::new();
+        for (index, shipment) in (0..).zip(&shipments) {
+            wait::pause((live_drive::stands_at(index) + SETTLING).saturating_sub(began.elapsed()));
+            let (client_ref, stop) = (format!("pod-{}", index + 1), format!("S{}", index + 1));
+            let pod = json!({"client_ref": client_ref, "stop": stop, "shipment": shipment, "outcome": "completed"});
+            insist(|| http.post(&url).send_json(&pod).is_ok());
+            accepted.push(client_ref);
+        }
+        accepted
+    })
+}
+
+/// Does it again and again until it works.
+fn insist(mut attempt: impl FnMut() -> bool) {
+    while !attempt() {
+        wait::pause(RESEND_AFTER);
     }
 }

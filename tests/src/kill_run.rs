@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::chance::Chance;
-use crate::driver::Phone;
+use crate::driver::{self, Phone};
 use crate::house::{DEVICE, House, Plan};
 use crate::journal::Journal;
 use crate::live_drive::{LiveDrive, stop_place};
@@ -44,20 +44,24 @@ pub fn run(plan: &KillRun<'_>) -> anyhow::Result<House> {
     let seed = plan.seed;
     let mut chance = Chance::new(seed);
     let mut house = furnish(plan)?;
-    let drive = LiveDrive::start(&house.path("gnss"), STOPS)?;
+    // Plugged in before the agent looks for it, but not moving before the vehicle knows its trip.
+    let drive = LiveDrive::prepare(&house.path("gnss"))?;
     house.start_gateway()?;
     house.start_agent()?;
     wait_for_trip(&house);
-    let mut phones = vec![Phone::over_http(&house.agent_url(), "S1", "http")];
+    let drive = drive.start(STOPS);
+    let deliveries = driver::deliver_all(&house.agent_url(), &plan.shipments);
+    let mut phones = vec![Phone::over_http(&house.agent_url(), "http")];
     if let Some(port) = plan.mqtt_port {
-        phones.push(Phone::over_mqtt(port, DEVICE, "S1", "mqtt"));
+        phones.push(Phone::over_mqtt(port, DEVICE, "mqtt"));
     }
     for _ in 0..plan.kills {
         wait::pause(chance.between_ms(BETWEEN_KILLS_MS.0, BETWEEN_KILLS_MS.1));
         kill_and_restart(&mut house, &mut chance)?;
     }
     wait::until_true("the round to end", Duration::from_secs(120), || drive.is_over());
-    let mut accepted: Vec<String> = phones.into_iter().flat_map(Phone::stop).collect();
+    let mut accepted = deliveries.join().expect("the driver delivers");
+    accepted.extend(phones.into_iter().flat_map(Phone::stop));
     accepted.sort();
     wait::until_true("every accepted capture at the gateway", DRAIN_LIMIT, || {
         Journal::read(&house.path("gateway.db")).is_ok_and(|journal| journal.client_refs().len() >= accepted.len())

@@ -11,4 +11,5 @@ pub mod kill_run;
 pub mod live_drive;
 pub mod lossy_proxy;
 pub mod program;
+pub mod pty;
 pub mod wait;

@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-use anyhow::Context as _;
+use milepost_proto::Timestamp;
 
-use crate::wait;
+use crate::{pty, wait};
 
 /// Metres between stops.
 pub const LEG_M: f64 = 200.0;
@@ -32,6 +32,19 @@ pub fn stop_place(index: u32) -> (f64, f64) {
     (ORIGIN.0 + f64::from(index) * LEG_M * DEGREES_PER_M, ORIGIN.1)
 }
 
+/// How long after the beginning of the round the vehicle comes to stand at stop `index`.
+#[must_use]
+pub fn stands_at(index: u32) -> Duration {
+    (STANDING + DRIVING) * index
+}
+
+/// A receiver that is plugged in and silent.
+pub struct Prepared {
+    device: PathBuf,
+    master: OwnedFd,
+    slave: File,
+}
+
 /// A vehicle on its round; stops when dropped.
 pub struct LiveDrive {
     device: PathBuf,
@@ -40,28 +53,38 @@ pub struct LiveDrive {
 }
 
 impl LiveDrive {
-    /// Starts a round of `stops` stops after the first; the receiver appears as `device`.
+    /// Plugs the receiver in as `device`.
     ///
     /// # Errors
     /// When no pseudo terminal can be had.
-    pub fn start(device: &Path, stops: u32) -> anyhow::Result<Self> {
-        let (master, slave) = open_pty(device)?;
-        let stopping = Arc::new(AtomicBool::new(false));
-        let thread = std::thread::spawn({
-            let stopping = Arc::clone(&stopping);
-            move || {
-                // Held open, so that the receiver stays plugged in while the agent is restarted.
-                let _slave = slave;
-                drive(File::from(master), stops, &stopping);
-            }
-        });
-        Ok(Self { device: device.to_owned(), stopping, thread: Some(thread) })
+    pub fn prepare(device: &Path) -> anyhow::Result<Prepared> {
+        let (master, slave) = pty::open(device)?;
+        // A receiver talks whether anybody listens or not.
+        rustix::io::ioctl_fionbio(&master, true)?;
+        Ok(Prepared { device: device.to_owned(), master, slave })
     }
 
     /// Whether the vehicle has reached its last stop and stood there.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+}
+
+impl Prepared {
+    /// Starts a round of `stops` stops after the first.
+    #[must_use]
+    pub fn start(self, stops: u32) -> LiveDrive {
+        let stopping = Arc::new(AtomicBool::new(false));
+        let thread = std::thread::spawn({
+            let stopping = Arc::clone(&stopping);
+            move || {
+                // Held open, so that the receiver stays plugged in while the agent is restarted.
+                let _slave = self.slave;
+                drive(File::from(self.master), stops, &stopping);
+            }
+        });
+        LiveDrive { device: self.device, stopping, thread: Some(thread) }
     }
 }
 
@@ -75,26 +98,11 @@ impl Drop for LiveDrive {
     }
 }
 
-fn open_pty(device: &Path) -> anyhow::Result<(OwnedFd, File)> {
-    let master = rustix::pty::openpt(rustix::pty::OpenptFlags::RDWR | rustix::pty::OpenptFlags::NOCTTY)?;
-    rustix::pty::grantpt(&master)?;
-    rustix::pty::unlockpt(&master)?;
-    let name = rustix::pty::ptsname(&master, Vec::new())?;
-    let path = PathBuf::from(name.to_str().context("the pseudo terminal has an odd name")?);
-    let slave = File::options().read(true).write(true).open(&path)?;
-    let mut modes = rustix::termios::tcgetattr(&slave)?;
-    modes.make_raw();
-    rustix::termios::tcsetattr(&slave, rustix::termios::OptionalActions::Now, &modes)?;
-    rustix::io::ioctl_fionbio(&master, true)?;
-    std::os::unix::fs::symlink(path, device)?;
-    Ok((master, slave))
-}
-
 fn drive(mut receiver: File, stops: u32, stopping: &AtomicBool) {
     let began = wait::now();
     let round = STANDING + (DRIVING + STANDING) * stops;
     while !stopping.load(Ordering::Relaxed) && began.elapsed() < round {
-        let sentences = epoch(unix_now(), metres_after(began.elapsed()), is_driving(began.elapsed()));
+        let sentences = sentences_at(unix_now(), metres_after(began.elapsed()), is_driving(began.elapsed()));
         // While nobody reads the line is full, and a receiver's output is then lost.
         receiver.write_all(sentences.as_bytes()).ok();
         wait::pause(EPOCH_EVERY);
@@ -113,14 +121,15 @@ fn metres_after(elapsed: Duration) -> f64 {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a vehicle that drives now needs to know when that is")]
-fn unix_now() -> Duration {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+fn unix_now() -> Timestamp {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// RMC and GGA of one moment, `metres` north of the origin.
-fn epoch(since_1970: Duration, metres: f64, driving: bool) -> String {
-    let millis = i64::try_from(since_1970.as_millis()).unwrap_or_default();
-    let time = milepost_proto::Timestamp::from_millis(millis).to_string();
+/// RMC and GGA of one moment, `metres` north of where rounds begin.
+#[must_use]
+pub fn sentences_at(time: Timestamp, metres: f64, driving: bool) -> String {
+    let time = time.to_string();
     let (date, of_day) = (&time[..10], &time[11..23]);
     let of_day = format!("{}{}{}", &of_day[..2], &of_day[3..5], &of_day[6..11]);
     let date = format!("{}{}{}", &date[8..], &date[5..7], &date[2..4]);
@@ -150,7 +159,7 @@ mod tests {
 
     #[test]
     fn sentences_are_well_formed() {
-        let text = epoch(Duration::from_millis(1_622_548_800_250), 0.0, false);
+        let text = sentences_at(Timestamp::from_millis(1_622_548_800_250), 0.0, false);
         assert!(text.starts_with("$GPRMC,120000.25,A,5206.0000000,N,00454.0000000,E,0.0,0.0,010621,,,A*"), "{text}");
         assert_eq!(text.lines().count(), 2);
     }
