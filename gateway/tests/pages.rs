@@ -43,9 +43,14 @@ impl Answer {
 
 impl Gateway {
     async fn start() -> Self {
+        let gateway = Self::empty();
+        world::make(&gateway.store).await;
+        gateway
+    }
+
+    fn empty() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let store = Store::open(&folder.path().join("gateway.sqlite")).expect("opens");
-        world::make(&store).await;
         let figures = Arc::new(|| "# EOF\n".to_owned());
         let router = router(PageState::new(store.clone(), Arc::new(|| NOW), figures));
         Self { router, store, _folder: folder }
@@ -219,7 +224,21 @@ async fn one_fleet_never_sees_another() {
     let own = gateway.key("south", &[Scope::Read]).await;
     assert_eq!(gateway.get(&format!("/blobs/{picture}"), &own).await.status, StatusCode::OK);
     assert!(gateway.get("/", &own).await.text().contains("Secret consignee of south"));
-    assert!(!gateway.get("/", &own).await.text().contains("truck-7"));
+    assert!(!gateway.get("/", &own).await.text().contains("Bakkerij de Molen"));
+}
+
+/// The other fleet gives the same names to everything, so whatever one query lets through changes a page.
+#[tokio::test]
+async fn what_a_fleet_is_shown_does_not_depend_on_other_fleets() {
+    let (alone, together) = (Gateway::empty(), Gateway::start().await);
+    world::make_without_south(&alone.store).await;
+    let scopes = [Scope::Read, Scope::Metrics];
+    let (key_alone, key_together) = (alone.key("north", &scopes).await, together.key("north", &scopes).await);
+    let shipments = (41..=47).map(|number| format!("/shipments/WH%2FOUT%2F000{number}"));
+    for path in paths().map(example_of).filter(|path| path != "/sign-in").chain(shipments) {
+        let (one, other) = (alone.get(&path, &key_alone).await, together.get(&path, &key_together).await);
+        assert_eq!(one.text(), other.text(), "{path}");
+    }
 }
 
 #[tokio::test]

@@ -31,15 +31,17 @@ pub(crate) fn minutes_ago(minutes: i64) -> Timestamp {
     NOW.plus_millis(-minutes * MINUTE)
 }
 
-/// Fleet `north` with a day's work, fleet `south` with one shipment of the same id, and a user each.
+/// Fleet `north` with a day's work, fleet `south` with the same names and other facts, and a user each.
 pub(crate) async fn make(store: &Store) {
-    for (fleet_name, user) in [("north", "ada"), ("south", "sam")] {
-        create_user_at(store, &fleet(fleet_name), user, PASSWORD, Role::Viewer, Effort::LEAST, NOW)
-            .await
-            .expect("a user");
-    }
-    store.write(north).await.expect("written");
+    make_without_south(store).await;
+    create_user_at(store, &fleet("south"), "sam", PASSWORD, Role::Viewer, Effort::LEAST, NOW).await.expect("a user");
     store.write(south).await.expect("written");
+}
+
+/// Fleet `north` alone.
+pub(crate) async fn make_without_south(store: &Store) {
+    create_user_at(store, &fleet("north"), "ada", PASSWORD, Role::Viewer, Effort::LEAST, NOW).await.expect("a user");
+    store.write(north).await.expect("written");
 }
 
 fn north(connection: &Connection) -> StoreResult<()> {
@@ -298,47 +300,59 @@ fn cases(connection: &Connection) -> StoreResult<()> {
     Ok(())
 }
 
+/// The other fleet: the same names for everything, and other facts about all of it.
 fn south(connection: &Connection) -> StoreResult<()> {
-    let south = fleet("south");
-    connection.execute("INSERT INTO vehicle VALUES ('south', 'secret-truck', 'S-000-SS', NULL)", [])?;
-    let shipment = Shipment {
-        shipment_id: "WH/OUT/00042".to_owned(),
-        reference: Some("WH/OUT/00042".to_owned()),
-        odoo_picking_id: None,
-        odoo_sale_id: None,
-        partner: Some("Secret consignee of south".to_owned()),
-    };
-    put_shipment(connection, &south, &shipment, NOW)?;
-    put_shipment(connection, &south, &Shipment { shipment_id: "S-ONLY".to_owned(), reference: None, ..shipment }, NOW)?;
-    let milestone = Milestone {
-        milestone_id: "ms-south".to_owned(),
-        revision: 1,
+    connection.execute_batch(
+        "INSERT INTO vehicle SELECT 'south', vehicle_id, 'SECRET', NULL FROM vehicle;
+         INSERT INTO vehicle VALUES ('south', 'secret-truck', 'S-000-SS', NULL);
+         INSERT INTO device SELECT 'south', device_id, state, 0, 0, last_seen_at + 3600000 FROM device;
+         INSERT INTO device VALUES ('south', 'box-0', 'known', 0, 0, 1795532400000);
+         INSERT INTO assignment SELECT 'south', device_id, valid_from, NULL, vehicle_id, NULL FROM assignment;
+         INSERT INTO assignment SELECT 'south', 'box-truck-7', 1, NULL, 'van-15', NULL;
+         INSERT INTO assignment VALUES ('south', 'box-secret', 0, NULL, 'secret-van', NULL);
+         INSERT INTO vehicle_state (fleet_id, vehicle_id, state, lat, lon, position_time, updated_at)
+             SELECT 'south', vehicle_id, state, lat - 1, lon - 1, 0, 0 FROM vehicle_state;
+         INSERT INTO trip SELECT 'south', trip_id, 'secret-truck', version, 'open', starts_at - 1, plan, sha256, 0 FROM trip;
+         INSERT INTO trip SELECT 'south', 'A-SECRET', 'van-15', version, 'open', 0, plan, sha256, 0 FROM trip LIMIT 1;
+         INSERT INTO trip SELECT 'south', 'Z-SECRET', 'truck-3', version, 'open', 0, plan, sha256, 0 FROM trip LIMIT 1;
+         INSERT INTO stop SELECT 'south', trip_id, stop_id, position, kind, shipment_id, 'Secret place', 'Secret street',
+             lat + 1, lon + 1, 1, 2 FROM stop;
+         INSERT INTO stop SELECT 'south', 'Z-SECRET', shipment_id, position, kind, shipment_id, 'Secret place',
+             'Secret street', lat + 1, lon + 1, 1, 2 FROM stop WHERE fleet_id = 'north' AND shipment_id IS NOT NULL;
+         INSERT INTO stop VALUES ('south', 'Z-SECRET', 'S9', 9, 'delivery', 'secret-shipment', NULL, NULL, 0, 0, 1, 2);
+         INSERT INTO vehicle_state (fleet_id, vehicle_id, state, updated_at) VALUES ('south', 'secret-ghost', x'00', 0);
+         INSERT INTO shipment SELECT 'south', shipment_id, 'SECRET', 7, 7, 'Secret consignee of south', state, 0
+             FROM shipment;
+         INSERT INTO shipment VALUES ('south', 'S-ONLY', NULL, NULL, NULL, 'Secret consignee of south', 'released', 0);
+         INSERT INTO exception_case (fleet_id, case_key, kind, subject, detail, opened_at, last_met_at)
+             VALUES ('south', 'k1', 'refused', 'secret subject', 'secret detail of south', 0, 0);",
+    )?;
+    for (shipment, stop) in [(41, "S1"), (42, "S2"), (43, "S3"), (44, "S1"), (45, "S1"), (46, "S2"), (47, "S2")] {
+        for milestone_id in [format!("ms-south-{shipment}"), format!("ms-{shipment}-{stop}-delivery.arrived")] {
+            let vehicle = if shipment == 47 { "van-12" } else { "truck-3" };
+            for revision in [8, 9] {
+                let milestone = milestone_of_south(milestone_id.clone(), revision, shipment, stop);
+                write_milestone(connection, "south", vehicle, &milestone, minutes_ago(0))?;
+            }
+        }
+    }
+    keep(connection, &fleet("south"), b"\x89PNG\r\n\x1a\nsecret picture of south").map(|_| ())
+}
+
+fn milestone_of_south(milestone_id: String, revision: u32, shipment: u32, stop: &str) -> Milestone {
+    Milestone {
+        milestone_id,
+        revision,
         status: Status::Confirmed,
-        kind: MilestoneKind::DeliveryCompleted,
-        trip: "T-SOUTH".to_owned(),
-        stop: Some("S1".to_owned()),
-        shipment: Some("WH/OUT/00042".to_owned()),
+        kind: MilestoneKind::Returned,
+        trip: if shipment == 47 { "T-1124-C" } else { "T-1124-A" }.to_owned(),
+        stop: Some(stop.to_owned()),
+        shipment: Some(format!("WH/OUT/000{shipment}")),
         visit_no: 1,
-        event_time: minutes_ago(1),
+        event_time: minutes_ago(0),
         confidence: 1.0,
         evidence: Vec::new(),
         rule_version: "1".to_owned(),
         remarks: vec!["remark of south".to_owned()],
-    };
-    write_milestone(connection, "south", "secret-truck", &milestone, minutes_ago(1))?;
-    let trip: Trip = serde_json::from_value(json!({ "id": "T-1124-A", "stops": [
-        { "id": "S2", "shipment": "WH/OUT/00042", "kind": "delivery", "name": "Secret place", "lat": 52.1, "lon": 5.1,
-            "address": "Secret street of south", "window": [minutes_ago(999).to_string(), minutes_ago(998).to_string()] },
-        { "id": "S1", "shipment": "WH/OUT/00047", "kind": "delivery", "name": "Secret place", "lat": 52.1, "lon": 5.1 },
-    ] }))
-    .expect("a trip");
-    put_trip(connection, &south, &"truck-3".parse().expect("a name"), &trip, NOW)?;
-    connection.execute_batch(
-        "INSERT INTO vehicle_state (fleet_id, vehicle_id, state, lat, lon, position_time, updated_at)
-             VALUES ('south', 'secret-truck', x'00', 40.7, -74.0, 0, 0), ('south', 'van-15', x'00', 40.7, -74.0, 0, 0);
-         INSERT INTO assignment VALUES ('south', 'box-secret', 0, NULL, 'secret-van', NULL);
-         INSERT INTO exception_case (fleet_id, case_key, kind, subject, detail, opened_at, last_met_at)
-             VALUES ('south', 'k1', 'refused', 'secret subject', 'secret detail of south', 0, 0);",
-    )?;
-    keep(connection, &south, b"\x89PNG\r\n\x1a\nsecret picture of south").map(|_| ())
+    }
 }
