@@ -98,6 +98,22 @@ async fn a_certificate_of_another_ca_gets_no_further_than_the_handshake() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn evidence_is_judged_by_the_key_of_the_certificate_and_kept_either_way() {
+    let world = world().await;
+    let truck = world.device("box-7");
+    let mut proofs = truck.signed(&[pod(10, "S1", "P1"), pod(20, "S1", "P1"), pod(30, "S1", "P1")]);
+    let good = truck.chunk(1, &proofs[..2]);
+    proofs[2].monotonic_ms += 1;
+    let tampered = truck.chunk(3, &proofs[2..]);
+    for (chunk, through, seal) in [(good, 2, "ok"), (tampered, 3, "broken")] {
+        assert_eq!(truck.hand_over(Lane::Evidence, &[chunk]).await.receipts[0].through, through);
+        let text = world.gateway.metrics.text();
+        assert!(text.contains(&format!("evidence_seals_total{{kind=\"{seal}\"}} 1")), "{text}");
+    }
+    assert_eq!(world.number("SELECT count(*) FROM exception_case WHERE kind = 'seal_broken'").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_photo_resumes_where_it_broke_off_and_a_lie_is_discarded() {
     let world = world().await;
     let truck = world.device("box-7");
