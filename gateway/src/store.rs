@@ -10,6 +10,7 @@ pub mod accept;
 pub mod blob;
 pub mod board;
 pub mod case;
+pub mod chain;
 pub mod column;
 pub mod commit;
 pub mod down_link;
@@ -22,6 +23,7 @@ pub mod people;
 pub mod plan;
 pub mod refold;
 pub mod roster;
+pub mod spool;
 pub mod writer;
 
 use std::path::{Path, PathBuf};
