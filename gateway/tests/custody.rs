@@ -114,6 +114,19 @@ async fn evidence_is_judged_by_the_key_of_the_certificate_and_kept_either_way() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn evidence_that_waited_while_the_certificate_was_renewed_still_holds() {
+    let world = world().await;
+    let before = world.device("box-7");
+    let proofs = before.signed(&[pod(10, "S1", "P1"), pod(20, "S1", "P1")]);
+    before.hand_over(Lane::Evidence, &[before.chunk(1, &proofs[..1])]).await;
+    let renewed = world.device("box-7");
+    renewed.hand_over(Lane::Evidence, &[renewed.chunk(2, &proofs[1..])]).await;
+    let text = world.gateway.metrics.text();
+    assert!(text.contains("evidence_seals_total{kind=\"ok\"} 2"), "{text}");
+    assert_eq!(world.number("SELECT count(*) FROM exception_case").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_photo_resumes_where_it_broke_off_and_a_lie_is_discarded() {
     let world = world().await;
     let truck = world.device("box-7");

@@ -52,6 +52,7 @@ impl Yard {
         let arrival = Arrival {
             fleet_id: self.fleet.clone(),
             device_id: device(),
+            public_key: Vec::new(),
             spool_id: SpoolId([1; 16]),
             boot_id: BootId([2; 16]),
             agent_version: "0.1.0".to_owned(),

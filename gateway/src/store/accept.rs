@@ -13,7 +13,7 @@ use rusqlite::{Connection, params};
 use super::case::{self, Trouble, TroubleKind};
 use super::column::{count, millis, whole};
 use super::lane_range::{self, Held, LaneKey};
-use super::{StoreResult, blob, chain, down_link, spool};
+use super::{StoreResult, blob, chain, device_key, down_link, spool};
 
 /// One request of a device, checked and ready to be kept.
 #[derive(Debug, Clone)]
@@ -22,6 +22,8 @@ pub struct Arrival {
     pub fleet_id: FleetId,
     /// Which device, by the certificate.
     pub device_id: DeviceId,
+    /// The public key of its certificate.
+    pub public_key: Vec<u8>,
     /// The spool it writes to.
     pub spool_id: SpoolId,
     /// The boot it is in.
@@ -141,6 +143,10 @@ pub fn accept(connection: &Connection, arrival: &Arrival) -> StoreResult<Accepte
         case::meet(connection, &arrival.fleet_id, trouble, arrival.received_at)?;
     }
     spool::note(connection, arrival)?;
+    if arrival.lanes.contains(&Lane::Evidence) {
+        let Arrival { fleet_id, device_id, public_key, received_at, .. } = arrival;
+        device_key::note(connection, fleet_id, device_id, public_key, *received_at)?;
+    }
     let lanes = arrival.lanes.iter().map(|&lane| held_after(connection, arrival, lane)).collect::<StoreResult<_>>()?;
     let Arrival { fleet_id, device_id, down_link_held, received_at, .. } = arrival;
     let down_link = down_link::newer_than(connection, fleet_id, device_id, down_link_held, *received_at)?;
