@@ -91,8 +91,7 @@ async fn a_certificate_of_another_ca_gets_no_further_than_the_handshake() {
     let forged = world.forged_device("box-7");
     let sent = forged.try_post(forged.envelope(Lane::Event, &[])).await;
     assert!(sent.is_err_and(|error| error.is_connect() || error.is_request()), "an alert, not an answer");
-    let text = world.gateway.metrics.text();
-    assert!(text.contains("connections_refused_total{kind=\"bad_certificate\"} 1"), "{text}");
+    world.until_counted("connections_refused_total{kind=\"bad_certificate\"} 1").await;
     let truck = world.device("box-7");
     assert_eq!(truck.hand_over(Lane::Event, &[truck.chunk(1, &[switch(10)])]).await.receipts[0].through, 1);
 }

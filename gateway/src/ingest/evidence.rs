@@ -12,19 +12,19 @@ use crate::store::accept::SealState;
 
 /// The state of the records' seals, and the first `prev_hash` and last digest when all are sealed.
 #[must_use]
-pub fn judge<'k>(
+pub fn judge(
     lane: Lane,
     spool_id: SpoolId,
     range: SequenceRange,
     records: &[Record],
-    keys: impl Iterator<Item = &'k [u8]> + Clone,
+    keys: &[&[u8]],
 ) -> (SealState, Option<[Sha256; 2]>) {
     if lane != Lane::Evidence {
         return (SealState::None, None);
     }
     let verifies = |digest: Sha256, signature: &[u8]| {
         let verifies = |key| UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, key).verify(&digest.0, signature).is_ok();
-        keys.clone().any(verifies)
+        keys.iter().any(verifies)
     };
     let mut expected_prev = (range.first() == 1).then(|| chain_start(spool_id));
     let mut ends = None;
@@ -93,8 +93,8 @@ mod tests {
             let mut records = device.records(3);
             change(&mut records);
             let range = SequenceRange::starting_at(first, records.len() as u64).expect("a range");
-            let keys = std::iter::once(device.key.public_key().as_ref());
-            assert_eq!(judge(Lane::Evidence, SPOOL, range, &records, keys).0, expected);
+            let keys = [device.key.public_key().as_ref()];
+            assert_eq!(judge(Lane::Evidence, SPOOL, range, &records, &keys).0, expected);
         };
         check(&|_| (), 1, SealState::Ok);
         check(&|records| records[1].monotonic_ms += 1, 1, SealState::Broken);
@@ -107,8 +107,8 @@ mod tests {
     fn another_devices_key_does_not_verify() {
         let (device, other) = (Device::new(), Device::new());
         let range = SequenceRange::starting_at(1, 2).expect("a range");
-        let keys = std::iter::once(other.key.public_key().as_ref());
-        let (state, chain) = judge(Lane::Evidence, SPOOL, range, &device.records(2), keys);
+        let keys = [other.key.public_key().as_ref()];
+        let (state, chain) = judge(Lane::Evidence, SPOOL, range, &device.records(2), &keys);
         assert_eq!((state, chain.map(|[begin, _]| begin)), (SealState::Broken, Some(chain_start(SPOOL))));
     }
 }

@@ -93,7 +93,7 @@ impl Inspected {
         boot_id: BootId,
         records: &[Record],
     ) -> Content {
-        let (seal, chain) = evidence::judge(lane, self.arrival.spool_id, chunk.range, records, peer.keys());
+        let (seal, chain) = evidence::judge(lane, self.arrival.spool_id, chunk.range, records, &peer.keys());
         if seal == SealState::Broken {
             let detail = format!(
                 "sequences {} are kept, but a signature or the hash chain does not hold; compare with the device's own \

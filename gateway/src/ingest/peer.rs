@@ -24,8 +24,9 @@ pub struct Peer {
 
 impl Peer {
     /// The keys its evidence may be signed with, likeliest first.
-    pub fn keys(&self) -> impl Iterator<Item = &[u8]> + Clone {
-        std::iter::once(&self.public_key).chain(&self.earlier_keys).map(Vec::as_slice)
+    #[must_use]
+    pub fn keys(&self) -> Vec<&[u8]> {
+        std::iter::once(&self.public_key).chain(&self.earlier_keys).map(Vec::as_slice).collect()
     }
 
     /// The peer that the DER `certificate` names.

@@ -24,7 +24,7 @@ use crate::store::{StoreResult, accept, column, mark, plan, refold};
 const ROWS_MAX: u32 = 64;
 
 /// Most journal rows that are read before what must be folded again is folded again.
-const ROWS_BETWEEN_REFOLDS_MAX: u64 = 2048;
+pub const ROWS_BETWEEN_REFOLDS_MAX: u64 = 2048;
 
 /// What a round did.
 #[derive(Debug)]

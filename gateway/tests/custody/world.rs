@@ -90,6 +90,17 @@ impl World {
         assert!(waited.is_ok(), "{sql} gives {}, not {expected}", self.number(sql).await);
     }
 
+    /// Waits until the figures hold `line`: a refused handshake ends for the client before the gateway has counted it.
+    pub(crate) async fn until_counted(&self, line: &str) {
+        let counted = async {
+            while !self.gateway.metrics.text().contains(line) {
+                tokio::task::yield_now().await;
+            }
+        };
+        let waited = tokio::time::timeout(std::time::Duration::from_secs(20), counted).await;
+        assert!(waited.is_ok(), "{line} is not in {}", self.gateway.metrics.text());
+    }
+
     /// Asks the gateway to stop and waits until it has.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         let Self { gateway, stop, folder: _folder, .. } = self;
