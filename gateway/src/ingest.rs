@@ -35,8 +35,8 @@ use self::door::Door;
 use self::peer::Peer;
 use self::refusal::Refused;
 use crate::metrics::Metrics;
-use crate::store::Store;
 use crate::store::roster::{self, Standing};
+use crate::store::{Store, device_key};
 
 /// Most requests whose bodies are held at once.
 pub const REQUESTS_MAX: usize = 32;
@@ -70,13 +70,16 @@ impl Ingest {
 
     /// Who sent the request, if they may hand anything over.
     fn admit(&self, tls: &TlsInfo) -> Result<Peer, Refused> {
-        let peer = Peer::from_certificate(tls.peer_certificates.first().map(Vec::as_slice))?;
+        let mut peer = Peer::from_certificate(tls.peer_certificates.first().map(Vec::as_slice))?;
         if !self.fleets.contains(&peer.fleet_id) {
             return Err(Refused::WrongFleet(peer.fleet_id));
         }
-        // One indexed row, read here: a device must not wait behind the pages' questions.
-        let standing =
-            self.store.read_here(|connection| roster::standing(connection, &peer.fleet_id, &peer.device_id))?;
+        // A few indexed rows, read here: a device must not wait behind the pages' questions.
+        let (standing, keys) = self.store.read_here(|connection| {
+            let standing = roster::standing(connection, &peer.fleet_id, &peer.device_id)?;
+            Ok((standing, device_key::noted(connection, &peer.fleet_id, &peer.device_id)?))
+        })?;
+        peer.earlier_keys = keys;
         match standing {
             Standing::Known => Ok(peer),
             Standing::Revoked => Err(Refused::Revoked(peer.device_id)),

@@ -10,8 +10,10 @@ pub mod accept;
 pub mod blob;
 pub mod board;
 pub mod case;
+pub mod chain;
 pub mod column;
 pub mod commit;
+pub mod device_key;
 pub mod down_link;
 pub mod journal;
 pub mod lane_range;
@@ -22,6 +24,7 @@ pub mod people;
 pub mod plan;
 pub mod refold;
 pub mod roster;
+pub mod spool;
 pub mod writer;
 
 use std::path::{Path, PathBuf};
@@ -246,6 +249,7 @@ mod tests {
             ended.expect("ends");
         }
         assert!(refusals.try_recv().is_err(), "all that could wait were written");
+        assert_eq!(*store.commits().borrow(), 2, "and they shared one commit");
     }
 
     /// The state that a kill leaves behind: the file and its log as they are on the disk, never closed.

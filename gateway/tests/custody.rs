@@ -91,10 +91,38 @@ async fn a_certificate_of_another_ca_gets_no_further_than_the_handshake() {
     let forged = world.forged_device("box-7");
     let sent = forged.try_post(forged.envelope(Lane::Event, &[])).await;
     assert!(sent.is_err_and(|error| error.is_connect() || error.is_request()), "an alert, not an answer");
-    let text = world.gateway.metrics.text();
-    assert!(text.contains("connections_refused_total{kind=\"bad_certificate\"} 1"), "{text}");
+    world.until_counted("connections_refused_total{kind=\"bad_certificate\"} 1").await;
     let truck = world.device("box-7");
     assert_eq!(truck.hand_over(Lane::Event, &[truck.chunk(1, &[switch(10)])]).await.receipts[0].through, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn evidence_is_judged_by_the_key_of_the_certificate_and_kept_either_way() {
+    let world = world().await;
+    let truck = world.device("box-7");
+    let mut proofs = truck.signed(&[pod(10, "S1", "P1"), pod(20, "S1", "P1"), pod(30, "S1", "P1")]);
+    let good = truck.chunk(1, &proofs[..2]);
+    proofs[2].monotonic_ms += 1;
+    let tampered = truck.chunk(3, &proofs[2..]);
+    for (chunk, through, seal) in [(good, 2, "ok"), (tampered, 3, "broken")] {
+        assert_eq!(truck.hand_over(Lane::Evidence, &[chunk]).await.receipts[0].through, through);
+        let text = world.gateway.metrics.text();
+        assert!(text.contains(&format!("evidence_seals_total{{kind=\"{seal}\"}} 1")), "{text}");
+    }
+    assert_eq!(world.number("SELECT count(*) FROM exception_case WHERE kind = 'seal_broken'").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn evidence_that_waited_while_the_certificate_was_renewed_still_holds() {
+    let world = world().await;
+    let before = world.device("box-7");
+    let proofs = before.signed(&[pod(10, "S1", "P1"), pod(20, "S1", "P1")]);
+    before.hand_over(Lane::Evidence, &[before.chunk(1, &proofs[..1])]).await;
+    let renewed = world.device("box-7");
+    renewed.hand_over(Lane::Evidence, &[renewed.chunk(2, &proofs[1..])]).await;
+    let text = world.gateway.metrics.text();
+    assert!(text.contains("evidence_seals_total{kind=\"ok\"} 2"), "{text}");
+    assert_eq!(world.number("SELECT count(*) FROM exception_case").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

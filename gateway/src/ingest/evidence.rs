@@ -1,6 +1,6 @@
 //! Whether evidence is what the device signed.
 //!
-//! Promise: a chunk of evidence is `ok` only if every record is signed by the key of the device's certificate and names
+//! Promise: a chunk of evidence is `ok` only if every record is signed by a key certified for the device and names
 //! the record before it. The judgement is kept next to the evidence and never a reason to refuse it: broken evidence
 //! is still what somebody handed over.
 
@@ -17,12 +17,15 @@ pub fn judge(
     spool_id: SpoolId,
     range: SequenceRange,
     records: &[Record],
-    public_key: &[u8],
+    keys: &[&[u8]],
 ) -> (SealState, Option<[Sha256; 2]>) {
     if lane != Lane::Evidence {
         return (SealState::None, None);
     }
-    let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, public_key);
+    let verifies = |digest: Sha256, signature: &[u8]| {
+        let verifies = |key| UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, key).verify(&digest.0, signature).is_ok();
+        keys.iter().any(verifies)
+    };
     let mut expected_prev = (range.first() == 1).then(|| chain_start(spool_id));
     let mut ends = None;
     let mut state = SealState::Ok;
@@ -31,7 +34,7 @@ pub fn judge(
             return (SealState::Absent, None);
         };
         let linked = expected_prev.is_none_or(|expected| expected == seal.prev_hash);
-        if !linked || key.verify(&digest.0, &seal.signature).is_err() {
+        if !linked || !verifies(digest, &seal.signature) {
             state = SealState::Broken;
         }
         let [begin, _] = ends.unwrap_or([seal.prev_hash, digest]);
@@ -90,8 +93,8 @@ mod tests {
             let mut records = device.records(3);
             change(&mut records);
             let range = SequenceRange::starting_at(first, records.len() as u64).expect("a range");
-            let public = device.key.public_key().as_ref();
-            assert_eq!(judge(Lane::Evidence, SPOOL, range, &records, public).0, expected);
+            let keys = [device.key.public_key().as_ref()];
+            assert_eq!(judge(Lane::Evidence, SPOOL, range, &records, &keys).0, expected);
         };
         check(&|_| (), 1, SealState::Ok);
         check(&|records| records[1].monotonic_ms += 1, 1, SealState::Broken);
@@ -104,8 +107,8 @@ mod tests {
     fn another_devices_key_does_not_verify() {
         let (device, other) = (Device::new(), Device::new());
         let range = SequenceRange::starting_at(1, 2).expect("a range");
-        let public = other.key.public_key().as_ref();
-        let (state, chain) = judge(Lane::Evidence, SPOOL, range, &device.records(2), public);
+        let keys = [other.key.public_key().as_ref()];
+        let (state, chain) = judge(Lane::Evidence, SPOOL, range, &device.records(2), &keys);
         assert_eq!((state, chain.map(|[begin, _]| begin)), (SealState::Broken, Some(chain_start(SPOOL))));
     }
 }

@@ -32,6 +32,7 @@ pub fn inspect(peer: &Peer, request: UplinkRequest, now: Timestamp) -> Inspected
         arrival: Arrival {
             fleet_id: peer.fleet_id.clone(),
             device_id: peer.device_id.clone(),
+            public_key: peer.public_key.clone(),
             spool_id: request.spool_id,
             boot_id: request.boot_id,
             agent_version: request.agent_version,
@@ -92,7 +93,7 @@ impl Inspected {
         boot_id: BootId,
         records: &[Record],
     ) -> Content {
-        let (seal, chain) = evidence::judge(lane, self.arrival.spool_id, chunk.range, records, &peer.public_key);
+        let (seal, chain) = evidence::judge(lane, self.arrival.spool_id, chunk.range, records, &peer.keys());
         if seal == SealState::Broken {
             let detail = format!(
                 "sequences {} are kept, but a signature or the hash chain does not hold; compare with the device's own \

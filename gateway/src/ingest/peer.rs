@@ -18,9 +18,17 @@ pub struct Peer {
     pub device_id: DeviceId,
     /// The public key of its certificate (for P-256 the uncompressed point), which signs its evidence.
     pub public_key: Vec<u8>,
+    /// Keys of its earlier certificates, which signed what waited since then.
+    pub earlier_keys: Vec<Vec<u8>>,
 }
 
 impl Peer {
+    /// The keys its evidence may be signed with, likeliest first.
+    #[must_use]
+    pub fn keys(&self) -> Vec<&[u8]> {
+        std::iter::once(&self.public_key).chain(&self.earlier_keys).map(Vec::as_slice).collect()
+    }
+
     /// The peer that the DER `certificate` names.
     ///
     /// # Errors
@@ -33,6 +41,7 @@ impl Peer {
             fleet_id: only_name("O", subject.iter_organization())?,
             device_id: only_name("CN", subject.iter_common_name())?,
             public_key: certificate.public_key().subject_public_key.data.to_vec(),
+            earlier_keys: Vec::new(),
         })
     }
 }

@@ -1,7 +1,9 @@
 //! One round: some journal rows, some moved marks and some requests become one [`Fold`].
 //!
 //! Promise: a pure function of one snapshot of the store. A vehicle whose new facts all come after what it has folded is
-//! folded onwards; any other is folded again, at most once per round. Marks are applied only when every chunk that
+//! folded onwards; any other is folded again from the journal. While a long backlog is being read that waits, so that a
+//! vehicle that drains a week is folded again a few times, not once per round; it never waits for more than
+//! [`ROWS_BETWEEN_REFOLDS_MAX`] rows. Marks are applied only when every chunk that
 //! arrived before them is folded too, or a milestone would be confirmed while what corrects it waits in the journal.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +22,9 @@ use crate::store::{StoreResult, accept, column, mark, plan, refold};
 
 /// Most journal rows in one round: with chunks of at most 4096 records this bounds what a round holds in memory.
 const ROWS_MAX: u32 = 64;
+
+/// Most journal rows that are read before what must be folded again is folded again.
+pub const ROWS_BETWEEN_REFOLDS_MAX: u64 = 2048;
 
 /// What a round did.
 #[derive(Debug)]
@@ -43,6 +48,8 @@ pub fn fold(connection: &Connection, fleet_id: &FleetId, rules: &Rules) -> Store
     let rows = journal::rows_after(connection, fleet_id, cursor.position, ROWS_MAX)?;
     let requests = refold::due(connection, fleet_id)?;
     let caught_up = rows.len() < ROWS_MAX as usize;
+    let position = rows.last().map_or(cursor.position, |row| row.position);
+    let refold_now = caught_up || position / ROWS_BETWEEN_REFOLDS_MAX > cursor.position / ROWS_BETWEEN_REFOLDS_MAX;
     let (moved, mark_change) = if caught_up {
         mark::moved_after(connection, fleet_id, cursor.mark_change)?
     } else {
@@ -51,27 +58,29 @@ pub fn fold(connection: &Connection, fleet_id: &FleetId, rules: &Rules) -> Store
     if rows.is_empty() && requests.is_empty() && moved.is_empty() {
         return Ok(None);
     }
-    let position = rows.last().map_or(cursor.position, |row| row.position);
     let behind = accept::journal_end(connection, fleet_id)?.saturating_sub(position);
     let oldest_receipt = rows.iter().map(|row| row.received_at).min();
+    let asked: BTreeSet<VehicleId> = requests.iter().map(|(_, vehicle_id)| vehicle_id.clone()).collect();
     let mut round = Folding {
         connection,
         fleet_id,
         rules,
         through: position,
         caught_up,
+        refold_now,
         roster: Roster::default(),
         told: BTreeMap::new(),
-        again: requests.iter().map(|(_, vehicle_id)| vehicle_id.clone()).collect(),
-        troubles: Vec::new(),
+        again: asked.clone(),
+        asked,
+        done: Done::default(),
     };
     rows.iter().try_for_each(|row| round.take_row(row))?;
     moved.iter().try_for_each(|device_id| round.take_mark(device_id))?;
-    let refolded = round.again.len() as u64;
-    let (vehicles, troubles) = round.finish()?;
+    let Done { vehicles, refolded, refolds_asked, troubles } = round.finish()?;
     let cursor = Cursor { position, mark_change, ..cursor };
-    let refolds_done = requests.into_iter().map(|(id, _)| id).collect();
-    let fold = Fold { fleet_id: fleet_id.clone(), cursor, refolds_done, vehicles, troubles };
+    let refolds_done = if refold_now { requests.into_iter().map(|(id, _)| id).collect() } else { Vec::new() };
+    let fleet_id = fleet_id.clone();
+    let fold = Fold { fleet_id, cursor, refolds_done, refolds_asked, vehicles, troubles };
     Ok(Some(Round { fold, refolded, oldest_receipt, behind }))
 }
 
@@ -81,11 +90,23 @@ struct Folding<'a> {
     rules: &'a Rules,
     through: u64,
     caught_up: bool,
+    refold_now: bool,
     roster: Roster,
     /// What the rows say, by vehicle; a vehicle without facts is there because its mark moved.
     told: BTreeMap<VehicleId, Told>,
-    /// Vehicles to fold from the journal.
+    /// Vehicles to fold from the journal, now or when it is time.
     again: BTreeSet<VehicleId>,
+    /// Those among them for which a request is kept already.
+    asked: BTreeSet<VehicleId>,
+    done: Done,
+}
+
+/// What comes out of a round.
+#[derive(Default)]
+struct Done {
+    vehicles: Vec<VehicleFold>,
+    refolded: u64,
+    refolds_asked: Vec<VehicleId>,
     troubles: Vec<Trouble>,
 }
 
@@ -103,7 +124,7 @@ impl Folding<'_> {
                  restore the store from a backup",
                 row.position, row.chunk.range
             );
-            self.troubles.push(Trouble { kind: TroubleKind::Damaged, subject: row.key.to_string(), detail });
+            self.done.troubles.push(Trouble { kind: TroubleKind::Damaged, subject: row.key.to_string(), detail });
             return Ok(());
         };
         let serves_a_site = assignments.iter().any(|assignment| matches!(assignment.duty, Duty::Site(_)));
@@ -113,7 +134,7 @@ impl Folding<'_> {
                 "{homeless} records of {device} are kept but belong to no vehicle; give it a [[device]] entry whose \
                  valid_from and valid_to cover them"
             );
-            self.troubles.push(Trouble { kind: TroubleKind::Unassigned, subject: device.to_string(), detail });
+            self.done.troubles.push(Trouble { kind: TroubleKind::Unassigned, subject: device.to_string(), detail });
         }
         Ok(())
     }
@@ -126,32 +147,51 @@ impl Folding<'_> {
         Ok(())
     }
 
-    fn finish(mut self) -> StoreResult<(Vec<VehicleFold>, Vec<Trouble>)> {
+    fn finish(mut self) -> StoreResult<Done> {
         let mut told = std::mem::take(&mut self.told);
         for vehicle_id in &self.again {
             told.entry(vehicle_id.clone()).or_default();
         }
-        let vehicles = told.into_iter().map(|(vehicle_id, told)| self.vehicle(vehicle_id, told));
-        let vehicles = vehicles.collect::<StoreResult<_>>()?;
-        Ok((vehicles, self.troubles))
+        told.into_iter().try_for_each(|(vehicle_id, told)| self.fold_vehicle(vehicle_id, told))?;
+        Ok(self.done)
     }
 
-    fn vehicle(&self, vehicle_id: VehicleId, mut told: Told) -> StoreResult<VehicleFold> {
+    fn fold_vehicle(&mut self, vehicle_id: VehicleId, mut told: Told) -> StoreResult<()> {
         let (connection, fleet_id) = (self.connection, self.fleet_id);
         let row = commit::vehicle_row(connection, fleet_id, &vehicle_id)?;
-        let held_mark = row.as_ref().and_then(|row| row.low_water_mark);
-        let held_place = row.as_ref().and_then(|row| row.place);
         told.facts.sort_unstable();
         let onwards = if self.again.contains(&vehicle_id) { None } else { onwards(row.as_ref(), &told.facts) };
         let state = match onwards {
             Some(state) => state,
+            None if !self.refold_now => {
+                if !self.asked.contains(&vehicle_id) {
+                    self.done.refolds_asked.push(vehicle_id);
+                }
+                return Ok(());
+            }
             None => {
+                self.done.refolded += 1;
                 told = gather::all_of_vehicle(connection, fleet_id, &vehicle_id, self.through)?;
                 told.facts.sort_unstable();
                 let trips = plan::trips_of(connection, fleet_id, &vehicle_id)?;
                 apply(VehicleState::new(fleet_id, &trips, self.rules), &told.facts)
             }
         };
+        let folded = self.announce(vehicle_id, row.as_ref(), &state, told)?;
+        self.done.vehicles.push(folded);
+        Ok(())
+    }
+
+    fn announce(
+        &self,
+        vehicle_id: VehicleId,
+        row: Option<&VehicleRow>,
+        state: &VehicleState,
+        mut told: Told,
+    ) -> StoreResult<VehicleFold> {
+        let (connection, fleet_id) = (self.connection, self.fleet_id);
+        let held_mark = row.and_then(|row| row.low_water_mark);
+        let held_place = row.and_then(|row| row.place);
         let mark = if self.caught_up { mark::of_vehicle(connection, fleet_id, &vehicle_id)? } else { held_mark };
         let held = commit::milestones_of(connection, fleet_id, &vehicle_id)?;
         let revisions = revise(&held, state.standing(mark));
@@ -160,7 +200,7 @@ impl Folding<'_> {
         let place = [held_place, told.place].into_iter().flatten().max_by_key(|&(_, _, at)| at);
         let row = VehicleRow {
             head_time: state.head().map(|head| head.event_time),
-            state: column::to_bytes(&state)?,
+            state: column::to_bytes(state)?,
             low_water_mark: mark,
             place,
         };

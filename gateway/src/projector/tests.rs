@@ -25,7 +25,7 @@ struct Yard {
 }
 
 impl Yard {
-    /// One truck with one delivery at 47.0, 8.0, and a device whose records are one fix every 10 s.
+    /// One truck with one delivery at 47.0, 8.0, and a device in it.
     async fn new() -> Self {
         let folder = tempfile::tempdir().expect("folder");
         let store = Store::open(&folder.path().join("gateway.sqlite")).expect("opens");
@@ -52,6 +52,7 @@ impl Yard {
         let arrival = Arrival {
             fleet_id: self.fleet.clone(),
             device_id: device(),
+            public_key: Vec::new(),
             spool_id: SpoolId([1; 16]),
             boot_id: BootId([2; 16]),
             agent_version: "0.1.0".to_owned(),
@@ -102,19 +103,20 @@ fn trip(lat: f64) -> Trip {
 
 /// A drive to 47.0, 8.0, ten minutes there, and away again, in chunks.
 fn drive() -> Vec<ArrivedChunk> {
-    let away_e7 = |step: i64| (30 - step).max(step - 90).max(0) * 10_000;
-    let fixes: Vec<Record> = (0..120)
+    drive_in_chunks_of(RECORDS_PER_CHUNK)
+}
+
+fn drive_in_chunks_of(records: usize) -> Vec<ArrivedChunk> {
+    let away_e7 = |step: i64| (60 - step).max(step - 180).max(0) * 5_000;
+    let fixes: Vec<Record> = (0..240)
         .map(|step| {
             let lat_e7 = i32::try_from(470_000_000 + away_e7(step)).expect("fits");
             let moving = away_e7(step) > 0;
-            fix(START_S + step * 10, lat_e7, if moving { 1100 } else { 0 })
+            fix(START_S + step * 5, lat_e7, if moving { 1100 } else { 0 })
         })
         .collect();
-    let firsts = (0..).map(|index| index * RECORDS_PER_CHUNK as u64 + 1);
-    firsts
-        .zip(fixes.chunks(RECORDS_PER_CHUNK))
-        .map(|(first, records)| sealed(Lane::Telemetry, first, records))
-        .collect()
+    let firsts = (0..).map(|index| index * records as u64 + 1);
+    firsts.zip(fixes.chunks(records)).map(|(first, chunk)| sealed(Lane::Telemetry, first, chunk)).collect()
 }
 
 fn fix(at_s: i64, lat_e7: i32, speed_cmps: u32) -> Record {
@@ -185,6 +187,23 @@ async fn folding_onwards_gives_what_folding_at_once_gives() {
     }
     assert_eq!(onwards.standing().await, at_once.standing().await);
     assert_eq!(onwards.metrics.refolds.get(), at_once.metrics.refolds.get(), "only the plan asked for a fold again");
+}
+
+#[tokio::test]
+async fn a_backlog_that_comes_newest_first_is_folded_again_once_at_its_end() {
+    let yard = Yard::new().await;
+    yard.fold().await;
+    let refolds = yard.metrics.refolds.get();
+    let mut backlog = drive_in_chunks_of(1);
+    backlog.reverse();
+    yard.arrive(backlog, Some(Timestamp::MAX)).await;
+    yard.fold().await;
+    assert_eq!(yard.metrics.refolds.get() - refolds, 1);
+
+    let in_order = Yard::new().await;
+    in_order.arrive(drive(), None).await;
+    in_order.fold().await;
+    assert_eq!(yard.standing().await, in_order.standing().await);
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use rusqlite::{Connection, params};
 use super::case::{self, Trouble, TroubleKind};
 use super::column::{count, millis, whole};
 use super::lane_range::{self, Held, LaneKey};
-use super::{StoreResult, blob, down_link};
+use super::{StoreResult, blob, chain, device_key, down_link, spool};
 
 /// One request of a device, checked and ready to be kept.
 #[derive(Debug, Clone)]
@@ -22,6 +22,8 @@ pub struct Arrival {
     pub fleet_id: FleetId,
     /// Which device, by the certificate.
     pub device_id: DeviceId,
+    /// The public key of its certificate.
+    pub public_key: Vec<u8>,
     /// The spool it writes to.
     pub spool_id: SpoolId,
     /// The boot it is in.
@@ -140,7 +142,11 @@ pub fn accept(connection: &Connection, arrival: &Arrival) -> StoreResult<Accepte
     for trouble in &arrival.troubles {
         case::meet(connection, &arrival.fleet_id, trouble, arrival.received_at)?;
     }
-    note_spool(connection, arrival)?;
+    spool::note(connection, arrival)?;
+    if arrival.lanes.contains(&Lane::Evidence) {
+        let Arrival { fleet_id, device_id, public_key, received_at, .. } = arrival;
+        device_key::note(connection, fleet_id, device_id, public_key, *received_at)?;
+    }
     let lanes = arrival.lanes.iter().map(|&lane| held_after(connection, arrival, lane)).collect::<StoreResult<_>>()?;
     let Arrival { fleet_id, device_id, down_link_held, received_at, .. } = arrival;
     let down_link = down_link::newer_than(connection, fleet_id, device_id, down_link_held, *received_at)?;
@@ -255,25 +261,10 @@ fn insert(connection: &Connection, arrival: &Arrival, chunk: &ArrivedChunk, cont
     Ok(())
 }
 
-/// Opens a case when the neighbour before or after `chunk` is linked to something else than it.
+/// Opens a case when the chunk before or after `chunk` is linked to something else than it.
 fn check_chain(connection: &Connection, arrival: &Arrival, key: &LaneKey, chunk: &ArrivedChunk) -> StoreResult<()> {
-    let Some([begin, end]) = chunk.content.as_ref().and_then(|content| content.chain) else { return Ok(()) };
-    let sql = "SELECT 1 FROM journal WHERE fleet_id = ?1 AND device_id = ?2 AND spool_id = ?3 AND lane = ?4
-        AND first_sequence BETWEEN ?5 AND ?7 + 1
-        AND ((last_sequence = ?6 - 1 AND chain_end IS NOT ?8 AND chain_end IS NOT NULL)
-            OR (first_sequence = ?7 + 1 AND chain_begin IS NOT ?9 AND chain_begin IS NOT NULL))";
-    let broken = connection.prepare_cached(sql)?.exists(params![
-        key.fleet_id.as_str(),
-        key.device_id.as_str(),
-        key.spool_id.0,
-        key.lane.as_str(),
-        whole(chunk.range.first().saturating_sub(CHUNK_RECORDS_MAX as u64)),
-        whole(chunk.range.first()),
-        whole(chunk.range.last()),
-        begin.0,
-        end.0
-    ])?;
-    if !broken {
+    let Some(ends) = chunk.content.as_ref().and_then(|content| content.chain) else { return Ok(()) };
+    if chain::links_up(connection, key, chunk.range, ends)? {
         return Ok(());
     }
     let detail = format!(
@@ -283,53 +274,6 @@ fn check_chain(connection: &Connection, arrival: &Arrival, key: &LaneKey, chunk:
     );
     let trouble = Trouble { kind: TroubleKind::SealBroken, subject: key.to_string(), detail };
     case::meet(connection, &arrival.fleet_id, &trouble, arrival.received_at)
-}
-
-/// Notes that the device was heard, in which spool, and how far it has told everything.
-fn note_spool(connection: &Connection, arrival: &Arrival) -> StoreResult<()> {
-    let fleet = arrival.fleet_id.as_str();
-    let device = arrival.device_id.as_str();
-    let now = arrival.received_at.as_millis();
-    let mark = millis(arrival.low_water_mark);
-    connection
-        .prepare_cached(
-            "UPDATE device SET last_seen_at = ?3, first_seen_at = coalesce(first_seen_at, ?3)
-                WHERE fleet_id = ?1 AND device_id = ?2",
-        )?
-        .execute(params![fleet, device, now])?;
-    let change = next_mark_change(connection, &arrival.fleet_id)?;
-    // A device writes to one spool at a time: hearing it in this one closes the others.
-    connection
-        .prepare_cached(
-            "UPDATE spool SET open = 0, mark_change = ?4
-                WHERE fleet_id = ?1 AND device_id = ?2 AND spool_id <> ?3 AND open = 1",
-        )?
-        .execute(params![fleet, device, arrival.spool_id.0, change])?;
-    connection
-        .prepare_cached(
-            "INSERT INTO spool VALUES (?1, ?2, ?3, 1, ?4, ?5, ?6, ?7, ?8, ?8)
-                ON CONFLICT (fleet_id, device_id, spool_id) DO UPDATE SET
-                    mark_change = CASE WHEN low_water_mark IS excluded.low_water_mark AND open = 1
-                        THEN mark_change ELSE excluded.mark_change END,
-                    open = 1, low_water_mark = excluded.low_water_mark, agent_version = excluded.agent_version,
-                    boot_id = excluded.boot_id, last_seen_at = excluded.last_seen_at",
-        )?
-        .execute(params![
-            fleet,
-            device,
-            arrival.spool_id.0,
-            mark,
-            change,
-            arrival.agent_version,
-            arrival.boot_id.0,
-            now
-        ])?;
-    Ok(())
-}
-
-fn next_mark_change(connection: &Connection, fleet_id: &FleetId) -> StoreResult<i64> {
-    let sql = "SELECT coalesce(max(mark_change), 0) + 1 FROM spool WHERE fleet_id = ?1";
-    Ok(connection.prepare_cached(sql)?.query_row([fleet_id.as_str()], |row| row.get(0))?)
 }
 
 /// How many chunks the journal holds of a fleet.

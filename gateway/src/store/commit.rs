@@ -32,6 +32,8 @@ pub struct Fold {
     pub cursor: Cursor,
     /// Requests to fold again that are carried out with it.
     pub refolds_done: Vec<i64>,
+    /// Vehicles to fold again later: something of theirs arrived late.
+    pub refolds_asked: Vec<VehicleId>,
     /// The vehicles that changed.
     pub vehicles: Vec<VehicleFold>,
     /// What was met on the way.
@@ -152,6 +154,9 @@ pub fn commit(connection: &Connection, fold: &Fold, now: Timestamp) -> StoreResu
         case::meet(connection, fleet_id, trouble, now)?;
     }
     refold::done(connection, &fold.refolds_done)?;
+    for vehicle_id in &fold.refolds_asked {
+        refold::ask(connection, fleet_id, vehicle_id, "something arrived late")?;
+    }
     let Cursor { position, mark_change, rules } = &fold.cursor;
     connection.prepare_cached("INSERT OR REPLACE INTO cursor VALUES (?1, ?2, ?3, ?4)")?.execute(params![
         fleet_id.as_str(),

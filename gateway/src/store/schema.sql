@@ -87,6 +87,15 @@ CREATE TABLE device (
     PRIMARY KEY (fleet_id, device_id)
 ) WITHOUT ROWID;
 
+-- Every key that the fleet's CA has certified for a device and that was seen: evidence may be older than the certificate.
+CREATE TABLE device_key (
+    fleet_id        TEXT    NOT NULL,
+    device_id       TEXT    NOT NULL,
+    public_key      BLOB    NOT NULL,
+    first_seen_at   INTEGER NOT NULL,
+    PRIMARY KEY (fleet_id, device_id, public_key)
+) WITHOUT ROWID;
+
 CREATE TABLE vehicle (
     fleet_id        TEXT    NOT NULL,
     vehicle_id      TEXT    NOT NULL,

@@ -5,6 +5,7 @@ use milepost_gateway::config::Config;
 use milepost_gateway::serve::{self, Gateway};
 use milepost_gateway::store::roster;
 use milepost_proto::reading::Switch;
+use milepost_proto::seal::{EvidenceSeal, chain_start, evidence_digest};
 use milepost_proto::uplink::{BlobOffer, BlobState};
 use milepost_proto::wire::{self, decode_answer, encode_request};
 use milepost_proto::{
@@ -12,9 +13,12 @@ use milepost_proto::{
 };
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, PKCS_ECDSA_P256_SHA256};
 use reqwest::{Certificate, Client, Identity, StatusCode};
+use ring::rand::SystemRandom;
+use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 const BOOT: BootId = BootId([2; 16]);
+const SPOOL: SpoolId = SpoolId([1; 16]);
 
 pub(crate) struct World {
     pub(crate) gateway: Gateway,
@@ -86,6 +90,17 @@ impl World {
         assert!(waited.is_ok(), "{sql} gives {}, not {expected}", self.number(sql).await);
     }
 
+    /// Waits until the figures hold `line`: a refused handshake ends for the client before the gateway has counted it.
+    pub(crate) async fn until_counted(&self, line: &str) {
+        let counted = async {
+            while !self.gateway.metrics.text().contains(line) {
+                tokio::task::yield_now().await;
+            }
+        };
+        let waited = tokio::time::timeout(std::time::Duration::from_secs(20), counted).await;
+        assert!(waited.is_ok(), "{line} is not in {}", self.gateway.metrics.text());
+    }
+
     /// Asks the gateway to stop and waits until it has.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         let Self { gateway, stop, folder: _folder, .. } = self;
@@ -103,6 +118,7 @@ impl World {
 pub(crate) struct Device {
     http: Client,
     address: String,
+    key: EcdsaKeyPair,
 }
 
 impl Device {
@@ -120,7 +136,24 @@ impl Device {
             .no_proxy()
             .build()
             .expect("a client");
-        Self { http, address: format!("https://127.0.0.1:{}", world.gateway.ingest_address.port()) }
+        let address = format!("https://127.0.0.1:{}", world.gateway.ingest_address.port());
+        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &key.serialize_der(), &SystemRandom::new())
+            .expect("a key");
+        Self { http, address, key }
+    }
+
+    /// `records` as the first of the spool's evidence, chained and signed with the key of the certificate.
+    pub(crate) fn signed(&self, records: &[Record]) -> Vec<Record> {
+        let mut prev_hash = chain_start(SPOOL);
+        let sign = |(sequence, record): (u64, &Record)| {
+            let Record { event_time, monotonic_ms, time_quality, reading, .. } = record.clone();
+            let digest = evidence_digest(prev_hash, sequence, event_time, monotonic_ms, time_quality, &reading);
+            let digest = digest.expect("a digest");
+            let signature = self.key.sign(&SystemRandom::new(), &digest.0).expect("signed").as_ref().to_vec();
+            let seal = Some(EvidenceSeal { prev_hash: std::mem::replace(&mut prev_hash, digest), signature });
+            Record { event_time, monotonic_ms, time_quality, reading, seal }
+        };
+        (1..).zip(records).map(sign).collect()
     }
 
     pub(crate) fn chunk(&self, first: u64, records: &[Record]) -> Chunk {
@@ -211,7 +244,7 @@ pub(crate) fn bomb() -> Vec<u8> {
 fn empty() -> UplinkRequest {
     UplinkRequest {
         agent_version: "0.1.0".to_owned(),
-        spool_id: SpoolId([1; 16]),
+        spool_id: SPOOL,
         boot_id: BOOT,
         monotonic_ms: 99,
         low_water_mark: Some(clock::now()),

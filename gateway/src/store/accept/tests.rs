@@ -28,6 +28,7 @@ fn arrival(chunks: Vec<ArrivedChunk>) -> Arrival {
     Arrival {
         fleet_id: "north".parse().expect("a name"),
         device_id: "box-7".parse().expect("a name"),
+        public_key: Vec::new(),
         spool_id: SpoolId([1; 16]),
         boot_id: BootId([2; 16]),
         agent_version: "0.1.0".to_owned(),
