@@ -217,7 +217,7 @@ impl Uplink {
     /// Failures in a row.
     #[must_use]
     pub const fn failures(&self) -> u32 {
-        self.backoff.failures()
+        self.backoff.in_a_row()
     }
 }
 

@@ -160,6 +160,15 @@ impl Odoo {
         })
     }
 
+    /// Says when a picking is to be delivered, as a planner would; `time` like `2019-10-31 23:20:00`, UTC.
+    ///
+    /// # Errors
+    /// Whatever Odoo says.
+    pub fn schedule(&self, picking: i64, time: &str) -> anyhow::Result<()> {
+        let values = json!({"scheduled_date": time});
+        self.call("stock.picking", "write", json!({"ids": [picking], "vals": values})).map(drop)
+    }
+
     /// Puts pickings on the truck with this license plate, in this order, and confirms the batch; gives its name.
     ///
     /// # Errors

@@ -75,7 +75,7 @@ fn write_sources(page: &mut String, sources: &[SourceStatus]) -> fmt::Result {
 }
 
 fn write_source(page: &mut String, source: &SourceStatus) -> fmt::Result {
-    let (word, class) = source_word(source.state);
+    let (word, class) = source_word(source);
     write!(
         page,
         "<article><h3>{} <small>{}</small> <span class=\"state {class}\">{word}</span></h3><dl>",
@@ -106,8 +106,10 @@ fn write_source(page: &mut String, source: &SourceStatus) -> fmt::Result {
 }
 
 /// The source's state in a word, and how bad that is.
-pub(super) const fn source_word(state: SourceHealth) -> (&'static str, &'static str) {
-    match state {
+pub(super) fn source_word(source: &SourceStatus) -> (&'static str, &'static str) {
+    match source.state {
+        // Between two deliveries a driver app says nothing, and that is as it should be.
+        SourceHealth::Silent if is_driver_app(&source.kind) => ("open", "ok"),
         SourceHealth::Opening => ("opening", "attention"),
         SourceHealth::Silent => ("waiting", "attention"),
         SourceHealth::Heard => ("heard", "ok"),

@@ -44,7 +44,7 @@ fn write_status(text: &mut String, status: &Status) -> fmt::Result {
 }
 
 fn write_source(text: &mut String, source: &SourceStatus) -> fmt::Result {
-    let (state, _) = source_word(source.state);
+    let (state, _) = source_word(source);
     write!(text, "source    {} ({}): {state}", Visible(&source.name), Visible(&source.kind))?;
     if let Some(age) = source.last_reading_age_s {
         write!(text, ", {} ago", Seconds(age))?;

@@ -9,11 +9,14 @@ pub const STABLE_MS: u64 = 30_000;
 const FIRST_MS: u64 = 1_000;
 const DOUBLINGS_MAX: u32 = 16;
 
-/// How often in a row it failed, and since when it works.
+/// How often it failed, and since when it works.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     max_ms: u64,
+    /// Since the link was last stable: what the wait grows with.
     failures: u32,
+    /// Since the last success: what people are shown.
+    in_a_row: u32,
     works_since_ms: Option<u64>,
 }
 
@@ -21,11 +24,12 @@ impl Backoff {
     /// A backoff that never waits longer than `max_ms`.
     #[must_use]
     pub const fn new(max_ms: u64) -> Self {
-        Self { max_ms, failures: 0, works_since_ms: None }
+        Self { max_ms, failures: 0, in_a_row: 0, works_since_ms: None }
     }
 
     /// It worked.
     pub fn handle_success(&mut self, now_ms: u64) {
+        self.in_a_row = 0;
         let since_ms = *self.works_since_ms.get_or_insert(now_ms);
         if now_ms.saturating_sub(since_ms) >= STABLE_MS {
             self.failures = 0;
@@ -37,6 +41,7 @@ impl Backoff {
         self.handle_stability(now_ms);
         let ceiling_ms = self.max_ms.min(FIRST_MS << self.failures.min(DOUBLINGS_MAX));
         self.failures = self.failures.saturating_add(1);
+        self.in_a_row = self.in_a_row.saturating_add(1);
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -47,10 +52,10 @@ impl Backoff {
         wait_ms
     }
 
-    /// Failures since the link was last stable.
+    /// Failures since the last success.
     #[must_use]
-    pub const fn failures(&self) -> u32 {
-        self.failures
+    pub const fn in_a_row(&self) -> u32 {
+        self.in_a_row
     }
 
     fn handle_stability(&mut self, now_ms: u64) {
@@ -78,11 +83,11 @@ mod tests {
         backoff.handle_failure(0, 1.0);
         backoff.handle_failure(0, 1.0);
         backoff.handle_success(1_000);
-        assert_eq!(backoff.failures(), 2);
-        backoff.handle_failure(2_000, 1.0);
+        assert_eq!(backoff.in_a_row(), 0);
+        assert_eq!(backoff.handle_failure(2_000, 1.0), 4_000, "a success in between changes nothing");
         backoff.handle_success(3_000);
         backoff.handle_success(3_000 + STABLE_MS);
-        assert_eq!(backoff.failures(), 0);
+        assert_eq!(backoff.handle_failure(4_000 + STABLE_MS, 1.0), 1_000);
     }
 
     #[test]

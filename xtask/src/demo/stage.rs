@@ -22,6 +22,8 @@ use crate::{certs, port, program, workspace};
 const FLEET: &str = "demo";
 const DEVICE: &str = "truck-7";
 const LICENSE_PLATE: &str = "MP-DEMO-7";
+/// When Odoo's deliveries are due: the day of the recorded drive.
+const SCHEDULED: &str = "2019-10-31 23:20:00";
 const USER: &str = "demo";
 const START_PATIENCE: Duration = Duration::from_secs(30);
 /// Longest time an imported order may take to reach the vehicle.
@@ -78,6 +80,7 @@ impl Orders {
                 barcode: format!("DEMO-{}", stop.id),
                 quantity: 2,
             })?;
+            odoo.schedule(order.picking_id, SCHEDULED)?;
             watch.say(&format!("Odoo: {} is confirmed, its delivery is {}", order.sale_order, order.picking));
             orders.push(order);
         }
