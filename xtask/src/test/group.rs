@@ -10,8 +10,10 @@ use clap::ValueEnum;
 pub(crate) enum Group {
     /// What both ends speak
     Proto,
-    /// The agent, with a real broker
+    /// The agent
     Agent,
+    /// The driver app's ways into the vehicle, with a real broker
+    DriverApp,
     /// The gateway
     Gateway,
     /// These chores
@@ -25,8 +27,16 @@ pub(crate) enum Group {
 }
 
 /// The quickest first, so that a plain mistake shows early.
-const ALL: [Group; 7] =
-    [Group::Proto, Group::Agent, Group::Gateway, Group::Xtask, Group::Doc, Group::System, Group::Odoo];
+const ALL: [Group; 8] = [
+    Group::Proto,
+    Group::Agent,
+    Group::DriverApp,
+    Group::Gateway,
+    Group::Xtask,
+    Group::Doc,
+    Group::System,
+    Group::Odoo,
+];
 
 impl Group {
     /// The group of the test target `target` (a crate, binary or file of `tests/`) in the folder `package`.
@@ -35,6 +45,7 @@ impl Group {
     pub(super) fn of(package: &str, target: &str) -> Option<Self> {
         match package {
             "proto" => Some(Self::Proto),
+            "agent" if target == "driver_app" => Some(Self::DriverApp),
             "agent" => Some(Self::Agent),
             "gateway" => Some(Self::Gateway),
             "xtask" => Some(Self::Xtask),
@@ -46,7 +57,7 @@ impl Group {
 
     /// Whether its tests talk to an MQTT broker.
     pub(super) fn needs_broker(self) -> bool {
-        matches!(self, Self::Agent | Self::System | Self::Odoo)
+        matches!(self, Self::DriverApp | Self::System | Self::Odoo)
     }
 
     /// Whether its tests talk to Odoo.
@@ -79,6 +90,7 @@ mod tests {
         for (package, target, group) in [
             ("proto", "milepost_proto", Some(Group::Proto)),
             ("agent", "odoo", Some(Group::Agent)),
+            ("agent", "driver_app", Some(Group::DriverApp)),
             ("gateway", "milepost_gateway", Some(Group::Gateway)),
             ("xtask", "xtask", Some(Group::Xtask)),
             ("tests", "system_tests", Some(Group::System)),
@@ -110,6 +122,6 @@ mod tests {
     fn the_quick_groups_run_without_any_service() {
         let without = ALL.into_iter().filter(|group| !group.needs_broker() && !group.needs_odoo());
         let names: Vec<String> = without.map(|group| group.to_string()).collect();
-        assert_eq!(names, ["proto", "gateway", "xtask", "doc"]);
+        assert_eq!(names, ["proto", "agent", "gateway", "xtask", "doc"]);
     }
 }
