@@ -20,7 +20,7 @@ use tracing::{error, info};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::event::{Event, Uplinked};
-use crate::spool::{Measure, Opened, Spool};
+use crate::spool::{Measure, Opened, Spool, SpoolError};
 use crate::status::{SpoolStatus, Status, UplinkStatus};
 use crate::uplink::client::GatewayClient;
 use crate::uplink::{Uplink, UplinkPolicy};
@@ -118,7 +118,10 @@ pub fn first_status(config: &Config, clock: &Clock, boot_id: BootId) -> Status {
 }
 
 /// Works until `shutdown`, then commits what is still in memory.
-pub async fn run(parts: Parts, shutdown: CancellationToken) {
+///
+/// # Errors
+/// [`SpoolError::Closed`] when the spool can go on only after a new start.
+pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), SpoolError> {
     let (own_events, mut events) = parts.events;
     let spool_id = parts.opened.spool_id;
     let uplink = Uplink::new(UplinkPolicy {
@@ -153,6 +156,9 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) {
     let mut tick = tokio::time::interval(STATUS_EVERY);
     loop {
         agent.act().await;
+        if agent.spool.has_ended() {
+            return Err(SpoolError::Closed);
+        }
         let pause = agent.pause();
         tokio::select! {
             biased;
@@ -164,6 +170,7 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) {
     }
     agent.recorder.finish().await;
     info!("committed what was in memory; shutting down");
+    Ok(())
 }
 
 impl EventLoop {
