@@ -204,10 +204,7 @@ impl EventLoop {
                 self.refresh().await;
             }
             Event::Uplinked(Ok(Uplinked::Answer(answer))) => self.handle_answer(answer).await,
-            Event::Uplinked(Ok(Uplinked::Part(state))) => {
-                self.uplink.handle_part_taken(state, self.clock.monotonic_ms());
-                self.settle(Vec::new(), vec![state]).await;
-            }
+            Event::Uplinked(Ok(Uplinked::Part(state, offset))) => self.handle_part_taken(state, offset).await,
             Event::Uplinked(Err(failure)) => {
                 let chance = (self.chance)();
                 self.uplink.handle_failure(&failure, self.clock.monotonic_ms(), chance);

@@ -8,7 +8,9 @@ use tracing::{error, warn};
 use super::EventLoop;
 use crate::clock::Clock;
 use crate::event::{Event, Uplinked};
+use crate::spool::{Settled, SpoolError};
 use crate::uplink::client::GatewayClient;
+use crate::uplink::sent::Sent;
 use crate::uplink::{Action, SendFailure, Waiting};
 
 /// How long a source may take from the event to its observation, milliseconds: the low-water mark stays this far behind.
@@ -20,6 +22,8 @@ pub(super) struct Traffic {
     events: mpsc::Sender<Event>,
     spool_id: SpoolId,
     boot_id: BootId,
+    /// What the request under way carries.
+    sent: Sent,
     pub(super) settled: u64,
     pub(super) refused: u64,
     pub(super) sent_bytes: u64,
@@ -27,13 +31,9 @@ pub(super) struct Traffic {
 }
 
 impl Traffic {
-    pub(super) const fn new(
-        client: GatewayClient,
-        events: mpsc::Sender<Event>,
-        spool_id: SpoolId,
-        boot_id: BootId,
-    ) -> Self {
-        Self { client, events, spool_id, boot_id, settled: 0, refused: 0, sent_bytes: 0, requests: 0 }
+    pub(super) fn new(client: GatewayClient, events: mpsc::Sender<Event>, spool_id: SpoolId, boot_id: BootId) -> Self {
+        let sent = Sent::default();
+        Self { client, events, spool_id, boot_id, sent, settled: 0, refused: 0, sent_bytes: 0, requests: 0 }
     }
 
     /// Sends an envelope; the answer comes back as an event.
@@ -54,7 +54,8 @@ impl Traffic {
         self.sent_bytes += bytes.len() as u64;
         let (client, events) = (self.client.clone(), self.events.clone());
         tokio::spawn(async move {
-            let result = client.blob_part(blob, offset, bytes).await.map(Uplinked::Part);
+            let result = client.blob_part(blob, offset, bytes).await;
+            let result = result.map(|state| Uplinked::Part(state, offset));
             events.send(Event::Uplinked(result)).await.ok();
         });
     }
@@ -105,6 +106,7 @@ impl EventLoop {
         };
         match wire::encode_request(&request) {
             Ok(envelope) => {
+                self.traffic.sent = Sent::of(&request.batches);
                 self.traffic.send_request(envelope);
                 self.uplink.handle_requested(offered.more, offered.live_from, now_ms);
             }
@@ -125,9 +127,10 @@ impl EventLoop {
             }
             (_, Err(error)) => self.handle_local_failure(&format!("a photo could not be read: {error}")),
             // The blob has gone since the gateway asked for it: it was settled by another answer.
-            _ => self
-                .uplink
-                .handle_part_taken(BlobState { sha256, held: offset, complete: true }, self.clock.monotonic_ms()),
+            _ => {
+                let gone = BlobState { sha256, held: offset, complete: true };
+                self.uplink.handle_part_taken(gone, offset, self.clock.monotonic_ms(), (self.chance)());
+            }
         }
     }
 
@@ -143,7 +146,19 @@ impl EventLoop {
         for item in &answer.down_link {
             self.take_down_link(item).await;
         }
-        self.settle(answer.receipts, answer.blobs).await;
+        let sent = std::mem::take(&mut self.traffic.sent);
+        let receipts = answer.receipts.iter().map(|receipt| sent.concerning(receipt)).collect();
+        let settled = self.settle(receipts, answer.blobs).await;
+        if let Some(failure) = sent.obstacle(&settled) {
+            self.uplink.handle_failure(&failure, self.clock.monotonic_ms(), (self.chance)());
+        }
+    }
+
+    /// Notes how much of a blob the gateway holds.
+    pub(super) async fn handle_part_taken(&mut self, state: BlobState, offset: u64) {
+        self.uplink.handle_part_taken(state, offset, self.clock.monotonic_ms(), (self.chance)());
+        // A blob that could not be let go of is offered again.
+        self.settle(Vec::new(), vec![state]).await.ok();
     }
 
     async fn take_down_link(&mut self, item: &milepost_proto::DownLinkItem) {
@@ -155,11 +170,12 @@ impl EventLoop {
     }
 
     /// Lets go of what the gateway holds; what could not be let go of is offered again.
-    pub(super) async fn settle(&mut self, receipts: Vec<Receipt>, blobs: Vec<BlobState>) {
+    async fn settle(&mut self, receipts: Vec<Receipt>, blobs: Vec<BlobState>) -> Result<Settled, SpoolError> {
         for refusal in receipts.iter().flat_map(|receipt| &receipt.refused) {
             error!("the gateway refused records {}: {}", refusal.range, refusal.reason);
         }
-        match self.spool.settle(receipts, blobs).await {
+        let result = self.spool.settle(receipts, blobs).await;
+        match &result {
             Ok(settled) => {
                 self.traffic.settled += settled.settled;
                 self.traffic.refused += settled.refused;
@@ -167,6 +183,7 @@ impl EventLoop {
             Err(error) => error!("a receipt could not be applied: {error}"),
         }
         self.refresh().await;
+        result
     }
 }
 
