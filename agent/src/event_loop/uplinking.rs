@@ -162,11 +162,13 @@ impl EventLoop {
     }
 
     async fn take_down_link(&mut self, item: &milepost_proto::DownLinkItem) {
-        let Some(health) = self.trip.handle(item) else { return };
-        if let Err(error) = self.spool.keep_down_link(item.clone()).await {
+        let Some(taken) = self.trip.handle(item) else { return };
+        if taken.is_in_use()
+            && let Err(error) = self.spool.keep_down_link(item.clone()).await
+        {
             warn!("{} version {} is in use but was not kept: {error}", item.id, item.version);
         }
-        self.recorder.record(Reading::Health(health));
+        self.recorder.record(Reading::Health(taken.into_health(item)));
     }
 
     /// Lets go of what the gateway holds; what could not be let go of is offered again.
