@@ -12,7 +12,7 @@ mod uplinking;
 use std::time::Duration;
 
 use milepost_proto::reading::Health;
-use milepost_proto::{BootId, DownLinkItem, Lane, Reading, Trip};
+use milepost_proto::{BootId, DownLinkItem, Lane, Reading, Timestamp, Trip};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
@@ -74,6 +74,9 @@ struct EventLoop {
     uplink: Uplink,
     traffic: Traffic,
     measure: Measure,
+    /// The low-water mark for what is neither in the spool nor in the recorder's memory: it stands still while events
+    /// wait for the loop, and is absent while nobody knows the time.
+    idle_mark: Option<Timestamp>,
     status: watch::Sender<Status>,
     chance: fn() -> f64,
     alive: fn(),
@@ -148,6 +151,7 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), SpoolE
         boot_id: parts.boot_id,
         uplink,
         measure: Measure::default(),
+        idle_mark: None,
         status: parts.status,
         chance: parts.chance,
         alive: parts.alive,
@@ -155,6 +159,9 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), SpoolE
     agent.handle_start(parts.opened.quarantined).await;
     let mut tick = tokio::time::interval(STATUS_EVERY);
     loop {
+        if events.is_empty() {
+            agent.handle_caught_up();
+        }
         agent.act().await;
         if agent.spool.has_ended() {
             return Err(SpoolError::Closed);

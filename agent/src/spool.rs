@@ -252,7 +252,7 @@ fn oldest_event_time(records: &[Record]) -> Timestamp {
 }
 
 /// The earliest moment a record's event can really have happened.
-fn lower_bound(record: &Record) -> Timestamp {
+pub(crate) fn lower_bound(record: &Record) -> Timestamp {
     record.event_time.plus_millis(-i64::from(record.time_quality.error_ms))
 }
 

@@ -1,12 +1,15 @@
 //! Carrying out what the uplink decides: building requests, settling answers.
 
 use milepost_proto::uplink::{BLOB_PART_BYTES_MAX, BlobOffer, BlobState};
-use milepost_proto::{BootId, Lane, Reading, Receipt, Sha256, SpoolId, Timestamp, UplinkAnswer, UplinkRequest, wire};
+use milepost_proto::{
+    BootId, Lane, Reading, Receipt, Sha256, SpoolId, TimeSource, Timestamp, UplinkAnswer, UplinkRequest, wire,
+};
 use tokio::sync::mpsc;
 use tracing::{error, warn};
 
 use super::EventLoop;
 use crate::clock::Clock;
+use crate::config::SourceKind;
 use crate::event::{Event, Uplinked};
 use crate::spool::{Settled, SpoolError};
 use crate::uplink::client::GatewayClient;
@@ -79,6 +82,13 @@ impl EventLoop {
         }
     }
 
+    /// Everything that sources said so far is in the recorder's memory or in the spool.
+    pub(super) fn handle_caught_up(&mut self) {
+        let has_receiver =
+            self.config.sources.iter().any(|source| matches!(source.kind, SourceKind::NmeaSerial { .. }));
+        self.idle_mark = idle_mark(&self.clock, has_receiver);
+    }
+
     fn waiting(&self) -> Waiting {
         let urgent = self.waits(Lane::Evidence) || self.waits(Lane::Event);
         Waiting { urgent, telemetry: self.waits(Lane::Telemetry) }
@@ -87,7 +97,6 @@ impl EventLoop {
     async fn send_request(&mut self) {
         // Before the offer: what is recorded from here on is later than this, or still in memory.
         let uncommitted = self.recorder.oldest_uncommitted();
-        let idle_mark = idle_mark(&self.clock);
         let now_ms = self.clock.monotonic_ms();
         let offered = match self.spool.offer(self.uplink.offer_limits()).await {
             Ok(offered) => offered,
@@ -99,7 +108,7 @@ impl EventLoop {
             spool_id: self.traffic.spool_id,
             boot_id: self.traffic.boot_id,
             monotonic_ms: now_ms,
-            low_water_mark: idle_mark.map(|mark| waiting.map_or(mark, |oldest| oldest.min(mark))),
+            low_water_mark: self.idle_mark.map(|mark| waiting.map_or(mark, |oldest| oldest.min(mark))),
             batches: offered.batches,
             down_link_held: self.trip.held(),
             blob_offers: self.measure.blobs.clone(),
@@ -152,6 +161,7 @@ impl EventLoop {
         if let Some(failure) = sent.obstacle(&settled) {
             self.uplink.handle_failure(&failure, self.clock.monotonic_ms(), (self.chance)());
         }
+        self.refresh().await;
     }
 
     /// Notes how much of a blob the gateway holds.
@@ -159,6 +169,7 @@ impl EventLoop {
         self.uplink.handle_part_taken(state, offset, self.clock.monotonic_ms(), (self.chance)());
         // A blob that could not be let go of is offered again.
         self.settle(Vec::new(), vec![state]).await.ok();
+        self.refresh().await;
     }
 
     async fn take_down_link(&mut self, item: &milepost_proto::DownLinkItem) {
@@ -184,16 +195,33 @@ impl EventLoop {
             }
             Err(error) => error!("a receipt could not be applied: {error}"),
         }
-        self.refresh().await;
         result
     }
 }
 
 /// The low-water mark of a spool in which nothing waits: the clock, less its error, less what sources may still hold.
-/// Absent while nobody knows the time.
-fn idle_mark(clock: &Clock) -> Option<Timestamp> {
+/// Absent while nobody knows the time; and a vehicle with a receiver waits for it, because an operating system's clock may
+/// have been set far ahead, and what the receiver dates later would then lie before the mark.
+fn idle_mark(clock: &Clock, has_receiver: bool) -> Option<Timestamp> {
     let (now, quality) = clock.wall();
+    let is_known = quality.error_ms < u32::MAX && (!has_receiver || quality.source == TimeSource::Gnss);
     #[expect(clippy::cast_possible_truncation, reason = "a few seconds times a replay's speed")]
     let latency_ms = (SOURCE_LATENCY_MS * clock.speed()) as i64;
-    (quality.error_ms < u32::MAX).then(|| now.plus_millis(-i64::from(quality.error_ms) - latency_ms))
+    is_known.then(|| now.plus_millis(-i64::from(quality.error_ms) - latency_ms))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vehicle_with_a_receiver_claims_no_mark_before_its_first_dated_fix() {
+        let clock = Clock::system();
+        assert_eq!(idle_mark(&clock, true), None);
+        assert!(idle_mark(&clock, false).is_some(), "a depot has no receiver to wait for");
+        let fix = Timestamp::from_millis(1_800_000_000_000);
+        clock.discipline(fix);
+        let mark = idle_mark(&clock, true).expect("a mark");
+        assert!((-60_000..=-3_000).contains(&mark.millis_since(clock.wall().0)), "{mark}");
+    }
 }
