@@ -317,6 +317,24 @@ fn a_blob_that_is_not_what_its_name_says_is_refused() {
 }
 
 #[test]
+fn a_flood_of_blobs_that_never_become_whole_costs_no_record_and_is_bounded() {
+    let bench = Bench::new();
+    bench.append(Lane::Telemetry, signals(0, 100)).expect("kept");
+    let part = vec![7; 256 * 1024];
+    let names: Vec<Sha256> = (0_u8..200).map(|n| Sha256::of(&[n])).collect();
+    for name in &names {
+        let progress = bench.part(*name, 0, &part, Some(2 * part.len() as u64));
+        assert_eq!(progress, Ok(BlobProgress { held: part.len() as u64, complete: false }));
+    }
+    assert!(bench.measure().disk_bytes < 40 * 1024 * 1024, "{}", bench.measure().disk_bytes);
+    assert_eq!(bench.offered(Lane::Telemetry).len(), 100);
+    assert_eq!(gaps(&bench.offer(ALL)), []);
+    let held = |name| bench.part(name, 300_000, b"x", Some(600_000)).expect("taken").held;
+    assert_eq!(held(names[199]), part.len() as u64, "the latest goes on");
+    assert_eq!(held(names[0]), 0, "the oldest begins again");
+}
+
+#[test]
 fn a_full_spool_drops_old_telemetry_says_so_and_drains() {
     let bench = Bench::with_quota(400 * 1024);
     for n in 0..60 {
