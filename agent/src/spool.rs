@@ -119,6 +119,7 @@ type Reply<T> = oneshot::Sender<Result<T, SpoolError>>;
 enum Command {
     Append { lane: Lane, boot_id: BootId, records: Vec<Record>, reply: Reply<()> },
     Capture { key: CaptureKey, boot_id: BootId, record: Box<Record>, reply: Reply<Result<Accepted, Rejection>> },
+    FindCapture { key: CaptureKey, reply: Reply<Option<Accepted>> },
     BlobPart { part: BlobPart, reply: Reply<Result<BlobProgress, Rejection>> },
     Offer { limits: OfferLimits, reply: Reply<OfferedBatches> },
     BlobBytes { sha256: Sha256, start: u64, length_max: usize, reply: Reply<Vec<u8>> },
@@ -183,6 +184,14 @@ impl Spool {
     ) -> Result<Result<Accepted, Rejection>, SpoolError> {
         let record = Box::new(record);
         self.ask(|reply| Command::Capture { key, boot_id, record, reply }).await
+    }
+
+    /// What was answered when this same capture was accepted before, if it was.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn find_capture(&self, key: CaptureKey) -> Result<Option<Accepted>, SpoolError> {
+        self.ask(|reply| Command::FindCapture { key, reply }).await
     }
 
     /// Commits part of a blob.

@@ -11,13 +11,13 @@ use axum::extract::State;
 use axum::routing::post;
 use milepost_agent::clock::Clock;
 use milepost_agent::config::Config;
-use milepost_agent::event::{DriverCapture, EVENTS_MAX, Event, Intake};
+use milepost_agent::event::{Accepted, DriverCapture, EVENTS_MAX, Event, Intake};
 use milepost_agent::event_loop::{self, Parts};
 use milepost_agent::source::{Observation, SourceLink, SourceNews};
 use milepost_agent::spool::{Spool, SpoolOptions};
 use milepost_agent::status::{Status, UplinkHealth};
 use milepost_agent::uplink::client::GatewayClient;
-use milepost_proto::driver_app::{ActionKind, DriverAction};
+use milepost_proto::driver_app::{ActionKind, DriverAction, RejectionCode};
 use milepost_proto::reading::Switch;
 use milepost_proto::uplink::{DownLinkKind, Receipt};
 use milepost_proto::{BootId, DownLinkItem, Lane, Reading, Sha256, SpoolId, UplinkAnswer, UplinkRequest, wire};
@@ -87,16 +87,16 @@ impl Bench {
         request.await.expect("in time").expect("a request")
     }
 
-    async fn capture(&self, client_ref: &str) {
+    async fn capture(&self, client_ref: &str, stop: Option<&str>) -> Result<Accepted, RejectionCode> {
         let action = DriverAction {
             client_ref: client_ref.to_owned(),
-            action: ActionKind::TripStarted,
-            stop: None,
+            action: ActionKind::Arrived,
+            stop: stop.map(str::to_owned),
             at: None,
             driver: None,
         };
         let capture = DriverCapture::Action(Box::new(action));
-        Intake::new(self.events.clone()).capture(capture).await.expect("accepted");
+        Intake::new(self.events.clone()).capture(capture).await.map_err(|rejection| rejection.code)
     }
 
     /// Ends the loop; gives the folder with the spool it leaves.
@@ -146,6 +146,11 @@ fn everything() -> UplinkAnswer {
     answer(Lane::ALL.into_iter().map(|lane| receipt(lane, u64::MAX)).collect())
 }
 
+fn trip(version: u64, body: &str, hashed: &str) -> DownLinkItem {
+    let (id, sha256) = ("trip".to_owned(), Sha256::of(hashed.as_bytes()));
+    DownLinkItem { id, kind: DownLinkKind::Trip, version, sha256, body: body.into() }
+}
+
 fn lanes(request: &UplinkRequest) -> Vec<Lane> {
     request.batches.iter().map(|batch| batch.lane).collect()
 }
@@ -155,7 +160,7 @@ async fn evidence_that_was_not_sent_stays_whatever_the_gateway_claims_to_hold() 
     let mut bench = Bench::start(Vec::new()).await;
     let (request, reply) = bench.request().await;
     assert_eq!(lanes(&request), [Lane::Event], "the agent's own start");
-    bench.capture("c-1").await;
+    bench.capture("c-1", None).await.expect("accepted");
     reply.send(everything()).expect("still asked");
     let (request, _) = bench.request().await;
     assert_eq!(lanes(&request), [Lane::Evidence]);
@@ -194,17 +199,10 @@ async fn the_mark_is_not_later_than_what_still_waits_for_the_loop() {
 #[tokio::test]
 async fn a_trip_that_is_refused_takes_the_place_of_none() {
     let mut bench = Bench::start(Vec::new()).await;
-    let item = |version, body: &str, hashed: &str| DownLinkItem {
-        id: "trip".to_owned(),
-        kind: DownLinkKind::Trip,
-        version,
-        sha256: Sha256::of(hashed.as_bytes()),
-        body: body.into(),
-    };
     let good = r#"{"id":"T1","stops":[]}"#;
-    let damaged = item(2, r#"{"id":"T2","stops":[]}"#, "other");
+    let damaged = trip(2, r#"{"id":"T2","stops":[]}"#, "other");
     let (_, reply) = bench.request().await;
-    reply.send(UplinkAnswer { down_link: vec![item(1, good, good), damaged], ..everything() }).expect("still asked");
+    reply.send(UplinkAnswer { down_link: vec![trip(1, good, good), damaged], ..everything() }).expect("still asked");
     let (request, _) = bench.request().await;
     assert_eq!(request.down_link_held, [("trip".to_owned(), 2)], "it is not sent again");
     let folder = bench.end().await;
@@ -218,5 +216,27 @@ async fn a_trip_that_is_refused_takes_the_place_of_none() {
     };
     let (_, opened, held) = Spool::open(options).expect("opens");
     assert_eq!(opened.spool_id, SPOOL);
-    assert_eq!(held, [item(1, good, good)]);
+    assert_eq!(held, [trip(1, good, good)]);
+}
+
+#[tokio::test]
+async fn a_capture_sent_again_after_its_trip_has_gone_is_still_accepted() {
+    let mut bench = Bench::start(Vec::new()).await;
+    let (_, reply) = bench.request().await;
+    let body = r#"{"id":"T1","stops":[{"id":"S1","kind":"delivery","lat":52.0,"lon":4.9}]}"#;
+    reply.send(UplinkAnswer { down_link: vec![trip(1, body, body)], ..everything() }).expect("still asked");
+    bench.request().await.1.send(everything()).expect("still asked");
+    assert_eq!(bench.capture("c-0", Some("S9")).await, Err(RejectionCode::UnknownStop));
+    let first = bench.capture("c-1", Some("S1")).await.expect("accepted");
+    let mut held = Vec::new();
+    while held != [("trip".to_owned(), 2)] {
+        let (request, reply) = bench.request().await;
+        held = request.down_link_held;
+        let next = r#"{"id":"T2","stops":[]}"#;
+        reply.send(UplinkAnswer { down_link: vec![trip(2, next, next)], ..everything() }).expect("still asked");
+    }
+    let again = Accepted { duplicate: true, ..first };
+    assert_eq!(bench.capture("c-1", Some("S1")).await, Ok(again));
+    assert_eq!(bench.capture("c-2", Some("S1")).await, Err(RejectionCode::UnknownStop));
+    bench.end().await;
 }

@@ -128,8 +128,11 @@ impl Recorder {
     }
 
     async fn try_capture(&self, capture: DriverCapture, trip: Option<&Trip>) -> Result<Accepted, Rejection> {
-        contract::check_stop(&capture, trip)?;
         let key = CaptureKey::of(&capture);
+        if let Err(rejection) = contract::check_stop(&capture, trip) {
+            // What was accepted stays accepted, though the trip has changed before the app heard of it.
+            return self.spool.find_capture(key).await.ok().flatten().ok_or(rejection);
+        }
         let (now, time_quality) = self.clock.wall();
         let (event_time, reading) = match contract::complete(capture, now, self.capture_fix()) {
             DriverCapture::Pod(pod) => (pod.at, Reading::Pod(pod)),

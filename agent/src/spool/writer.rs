@@ -122,6 +122,9 @@ impl Step<'_, '_> {
                 });
                 answer(reply, result)
             }
+            Command::FindCapture { key, reply } => {
+                answer(reply, self.whole(|connection| captures::find(connection, &key)))
+            }
             Command::BlobPart { part, reply } => {
                 let result = self.append(Lane::Evidence, |connection| blobs::keep_part(connection, &part));
                 answer(reply, result)
