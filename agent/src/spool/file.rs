@@ -124,16 +124,19 @@ fn spool_id(connection: &Connection) -> Result<SpoolId, SpoolError> {
 pub(super) struct Place {
     path: PathBuf,
     identity: (u64, u64),
+    /// It never shrinks.
+    bytes: u64,
 }
 
 impl Place {
     fn of(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), identity: identity(path)? })
+        let found = fs::metadata(path)?;
+        Ok(Self { path: path.to_owned(), identity: identity(&found), bytes: found.len() })
     }
 
-    /// Whether the open file is still the one that the next start will find.
+    /// Whether the open file is still the one that the next start will find, uncut.
     pub(super) fn is_held(&self) -> bool {
-        identity(&self.path).is_ok_and(|found| found == self.identity)
+        fs::metadata(&self.path).is_ok_and(|found| identity(&found) == self.identity && found.len() >= self.bytes)
     }
 
     /// Leaves a note by which the next start sets the file aside.
@@ -142,8 +145,8 @@ impl Place {
     }
 }
 
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    fs::metadata(path).map(|found| (found.dev(), found.ino()))
+fn identity(found: &fs::Metadata) -> (u64, u64) {
+    (found.dev(), found.ino())
 }
 
 /// Renames the file and what belongs to it, to a name that nothing has yet. The note of damage goes last, so that an

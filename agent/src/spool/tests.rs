@@ -470,6 +470,15 @@ fn damage_anywhere_is_found_by_the_start_or_the_writer_and_set_aside() {
 }
 
 #[test]
+fn a_file_cut_while_it_is_open_takes_nothing_more() {
+    let bench = Bench::new();
+    bench.append(Lane::Event, ignition(0)).expect("kept");
+    let path = bench.folder.path().join("spool.db");
+    std::fs::OpenOptions::new().write(true).truncate(true).open(path).expect("cut");
+    assert_eq!(bench.runtime.block_on(bench.spool.append(Lane::Event, BOOT, ignition(1))), Err(SpoolError::Moved));
+}
+
+#[test]
 fn a_deleted_file_takes_nothing_more_hands_over_what_it_holds_and_ends() {
     let bench = Bench::new();
     bench.append(Lane::Event, ignition(0)).expect("kept");
