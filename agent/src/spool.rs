@@ -154,7 +154,7 @@ impl Spool {
             place: file.place,
             quota_bytes: options.quota_bytes,
             signer: options.signer,
-            unrecorded: 0,
+            unrecorded: writer::Unrecorded::new(),
             damage: None,
         };
         std::thread::Builder::new()

@@ -387,6 +387,26 @@ fn a_spool_full_of_evidence_refuses_more_and_keeps_what_it_has() {
 }
 
 #[test]
+fn records_that_did_not_fit_appear_as_a_gap_of_their_lane_once_there_is_room() {
+    let bench = Bench::with_quota(96 * 1024);
+    let photo = vec![7; 128 * 1024];
+    let sha256 = Sha256::of(&photo);
+    bench.part(sha256, 0, &photo, None).expect("fits, and fills the quota");
+    for lane in [Lane::Event, Lane::Telemetry] {
+        let error = bench.append(lane, signals(0, 5)).expect_err("full");
+        assert!(matches!(error, SpoolError::Full(_)), "{error}");
+    }
+    let held = vec![BlobState { sha256, held: photo.len() as u64, complete: true }];
+    bench.runtime.block_on(bench.spool.settle(Vec::new(), held)).expect("works");
+    for lane in [Lane::Event, Lane::Telemetry] {
+        bench.append(lane, signals(0, 2)).expect("fits again");
+        assert_eq!(bench.offered(lane), (1..=7).collect::<Vec<_>>());
+    }
+    let ranges: Vec<_> = gaps(&bench.offer(ALL)).into_iter().map(|(range, gap)| (range, gap.reason)).collect();
+    assert_eq!(ranges, [(range(1, 5), GapReason::Evicted), (range(1, 5), GapReason::Evicted)]);
+}
+
+#[test]
 fn telemetry_that_does_not_fit_is_refused_and_nothing_is_half_written() {
     let bench = Bench::with_quota(4 * 1024);
     let error = bench.append(Lane::Telemetry, signals(0, 5)).expect_err("not even the tables fit");

@@ -3,6 +3,8 @@
 //! Promise: nothing is answered as kept that the next start would not find. A file found damaged ends the thread, with a
 //! note for the next start; one that was moved or deleted takes nothing more, and ends it once all it held was handed over.
 
+use std::collections::BTreeMap;
+
 use milepost_proto::{Lane, SpoolId};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::mpsc;
@@ -21,11 +23,14 @@ pub(super) struct Ledger {
     pub(super) place: file::Place,
     pub(super) quota_bytes: u64,
     pub(super) signer: Signer,
-    /// Telemetry that the disk would not take; becomes a gap with the next append that works.
-    pub(super) unrecorded: u64,
+    /// Records that the disk would not take; they become a gap with the lane's next append that works.
+    pub(super) unrecorded: Unrecorded,
     /// Why the file must be set aside, once that is known.
     pub(super) damage: Option<String>,
 }
+
+/// Records by lane that appear in no chunk. Evidence is never among them: whoever captured it is told.
+pub(super) type Unrecorded = BTreeMap<Lane, u64>;
 
 /// Gives an answer once the commit it depends on has succeeded or failed.
 type Answer = Box<dyn FnOnce(Option<&SpoolError>) + Send>;
@@ -52,13 +57,15 @@ impl Ledger {
     /// Carries out a group of commands in one transaction and answers all of them after it.
     fn commit(&mut self, group: impl Iterator<Item = Command>) {
         let group: Vec<Command> = group.collect();
-        let unrecorded_before = self.unrecorded;
-        let in_group: u64 = group.iter().map(Command::telemetry_records).sum();
+        let mut unrecorded = self.unrecorded.clone();
+        for (lane, count) in group.iter().filter_map(Command::appends) {
+            *unrecorded.entry(lane).or_default() += count;
+        }
         let mut answers: Vec<Answer> = Vec::with_capacity(group.len());
         let outcome = self.carry_out(group, &mut answers);
         if let Err(error) = &outcome {
             note_damage(&mut self.damage, error);
-            self.unrecorded = unrecorded_before + in_group;
+            self.unrecorded = unrecorded;
         }
         for answer in answers {
             answer(outcome.as_ref().err());
@@ -82,11 +89,11 @@ impl Ledger {
 }
 
 impl Command {
-    /// Telemetry records that are lost if this command's commit fails.
-    fn telemetry_records(&self) -> u64 {
+    /// The lane and number of the records that are lost if this command's commit fails.
+    const fn appends(&self) -> Option<(Lane, u64)> {
         match self {
-            Self::Append { lane: Lane::Telemetry, records, .. } => records.len() as u64,
-            _ => 0,
+            Self::Append { lane, records, .. } => Some((*lane, records.len() as u64)),
+            _ => None,
         }
     }
 }
@@ -99,7 +106,7 @@ struct Step<'s, 'c> {
     is_held: bool,
     quota_bytes: u64,
     signer: &'s Signer,
-    unrecorded: &'s mut u64,
+    unrecorded: &'s mut Unrecorded,
     damage: &'s mut Option<String>,
 }
 
@@ -108,10 +115,10 @@ impl Step<'_, '_> {
         let spool_id = self.spool_id;
         match command {
             Command::Append { lane, boot_id, records, reply } => {
-                let count = if lane == Lane::Telemetry { records.len() as u64 } else { 0 };
+                let count = records.len() as u64;
                 let result = self.append(lane, |connection| append::append(connection, lane, boot_id, records));
                 if result.is_err() {
-                    *self.unrecorded += count;
+                    *self.unrecorded.entry(lane).or_default() += count;
                 }
                 answer(reply, result)
             }
@@ -165,16 +172,16 @@ impl Step<'_, '_> {
             return Err(SpoolError::Moved);
         }
         let quota_bytes = self.quota_bytes;
-        let unrecorded = if lane == Lane::Telemetry { std::mem::take(self.unrecorded) } else { 0 };
+        let unrecorded = self.unrecorded.get(&lane).copied().unwrap_or(0);
         let result = self.whole(|connection| {
             quota::make_room(connection, quota_bytes)?;
             if unrecorded > 0 {
-                append::append_gap(connection, Lane::Telemetry, unrecorded, append::unrecorded())?;
+                append::append_gap(connection, lane, unrecorded, append::unrecorded())?;
             }
             write(connection)
         });
-        if result.is_err() {
-            *self.unrecorded += unrecorded;
+        if result.is_ok() {
+            self.unrecorded.remove(&lane);
         }
         result
     }
