@@ -127,6 +127,16 @@ impl Uplink {
         crate::spool::OfferLimits { bytes_max: self.request_bytes, live_from: self.live_from }
     }
 
+    /// The next request does not fit the wire: it is made smaller, without a wait as long as that is possible. `chance` is
+    /// uniform in 0..1.
+    pub fn handle_oversize(&mut self, now_ms: u64, chance: f64) {
+        if self.request_bytes > REQUEST_BYTES_MIN {
+            self.request_bytes = (self.request_bytes / 2).max(REQUEST_BYTES_MIN);
+        } else {
+            self.handle_failure(&SendFailure::TooLarge, now_ms, chance);
+        }
+    }
+
     /// A request was sent; `more` waits than it carries, and telemetry's present begins at `live_from`.
     pub fn handle_requested(&mut self, more: bool, live_from: u64, now_ms: u64) {
         self.state = State::Sending;
@@ -312,6 +322,17 @@ mod tests {
         assert_eq!(uplink.offer_limits().bytes_max, REQUEST_BYTES_MIN);
         uplink.handle_answer(&answer(), 0);
         assert_eq!(uplink.offer_limits().bytes_max, REQUEST_BYTES_MIN * 2);
+    }
+
+    #[test]
+    fn a_request_that_does_not_fit_shrinks_at_once_and_waits_when_it_cannot() {
+        let mut uplink = idle_since(0);
+        while uplink.offer_limits().bytes_max > REQUEST_BYTES_MIN {
+            uplink.handle_oversize(0, 0.5);
+            assert_eq!((uplink.poll(URGENT, 0), uplink.failures()), (Action::Request, 0));
+        }
+        uplink.handle_oversize(0, 0.5);
+        assert_eq!(uplink.poll(URGENT, 0), Action::Wait(Some(500)));
     }
 
     #[test]

@@ -119,9 +119,7 @@ impl EventLoop {
                 self.traffic.send_request(envelope);
                 self.uplink.handle_requested(offered.more, offered.live_from, now_ms);
             }
-            Err(wire::WireFault::TooLarge(_)) => {
-                self.uplink.handle_failure(&SendFailure::TooLarge, now_ms, 0.0);
-            }
+            Err(wire::WireFault::TooLarge(_)) => self.uplink.handle_oversize(now_ms, (self.chance)()),
             Err(fault) => self.handle_local_failure(&format!("a request could not be encoded: {fault}")),
         }
     }
