@@ -12,7 +12,7 @@ use milepost_proto::{DeviceId, FleetId, Timestamp, VehicleId};
 use rusqlite::Connection;
 
 use super::announce;
-use super::gather::{self, Roster, Told};
+use super::gather::{self, Leftover, Roster, Told};
 use crate::milestone::{Fact, Rules, VehicleState, revise};
 use crate::store::case::{Trouble, TroubleKind};
 use crate::store::commit::{self, Cursor, Fold, VehicleFold, VehicleRow};
@@ -117,8 +117,8 @@ impl Folding<'_> {
             // What stood until now may no longer stand.
             self.again.extend(vehicles_in(assignments).cloned());
         }
-        let homeless = gather::add_row(self.connection, row, self.through, assignments, &mut self.told)?;
-        let Some(homeless) = homeless else {
+        let leftover = gather::add_row(self.connection, row, self.through, assignments, &mut self.told)?;
+        let Some(Leftover { homeless, unusable, why }) = leftover else {
             let detail = format!(
                 "journal position {} (sequences {}) does not open any more: the store is damaged. Check the disk and \
                  restore the store from a backup",
@@ -127,6 +127,14 @@ impl Folding<'_> {
             self.done.troubles.push(Trouble { kind: TroubleKind::Damaged, subject: row.key.to_string(), detail });
             return Ok(());
         };
+        if let Some(why) = why {
+            let detail = format!(
+                "{unusable} records in sequences {} are kept but tell nothing, the first at {why}. Look at the agent \
+                 on this device: a sound one sends no such record",
+                row.chunk.range
+            );
+            self.done.troubles.push(Trouble { kind: TroubleKind::Unusable, subject: row.key.to_string(), detail });
+        }
         let serves_a_site = assignments.iter().any(|assignment| matches!(assignment.duty, Duty::Site(_)));
         if homeless > 0 && !serves_a_site {
             let device = &row.key.device_id;

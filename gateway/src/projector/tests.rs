@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use milepost_proto::driver_app::PodItem;
 use milepost_proto::reading::FixType;
 use milepost_proto::{BootId, Chunk, DeviceId, Lane, Position, Reading, Record, SpoolId, TimeQuality, Trip, VehicleId};
 use rusqlite::Connection;
@@ -11,7 +12,7 @@ use crate::milestone::{Milestone, Status};
 use crate::store::accept::{Arrival, ArrivedChunk, Content, SealState, accept};
 use crate::store::plan::put_trip;
 use crate::store::roster::{Assignment, Duty, add_device, assign};
-use crate::store::{StoreResult, commit};
+use crate::store::{StoreResult, commit, outbox};
 
 const START_S: i64 = 1_700_000_000;
 const RECORDS_PER_CHUNK: usize = 20;
@@ -137,6 +138,16 @@ fn fix(at_s: i64, lat_e7: i32, speed_cmps: u32) -> Record {
 fn pod(at_s: i64) -> Record {
     let json = r#"{"client_ref":"c","stop":"S1","shipment":"P1","outcome":"completed","revision":1}"#;
     record(at_s, Reading::Pod(Box::new(serde_json::from_str(json).expect("a proof"))))
+}
+
+fn pod_with_quantity(at_s: i64, delivered: f64) -> Record {
+    let mut record = pod(at_s);
+    if let Reading::Pod(pod) = &mut record.reading {
+        let mut item: PodItem = serde_json::from_str(r#"{"ref":"line-1"}"#).expect("an item");
+        item.delivered = delivered;
+        pod.items.push(item);
+    }
+    record
 }
 
 fn record(at_s: i64, reading: Reading) -> Record {
@@ -290,6 +301,24 @@ async fn a_damaged_row_tells_nothing_and_holds_up_nothing() {
     yard.fold().await;
     assert_eq!(yard.texts("SELECT kind FROM exception_case").await, ["store_damaged"]);
     assert!(!yard.standing().await.is_empty(), "the rest is folded");
+}
+
+/// A quantity that is no number would be written to the outbox as JSON that does not read back.
+#[tokio::test]
+async fn a_proof_beyond_the_contracts_bounds_is_kept_aside_and_blocks_no_effect() {
+    let yard = Yard::new().await;
+    yard.arrive(drive(), None).await;
+    let proofs = [pod_with_quantity(START_S + 600, f64::NAN), pod_with_quantity(START_S + 610, 2.0)];
+    yard.arrive(vec![sealed(Lane::Evidence, 1, &proofs)], None).await;
+    yard.arrive(vec![sealed(Lane::Telemetry, 1000, &[pod(START_S + 620)])], None).await;
+    yard.fold().await;
+    assert_eq!(yard.texts("SELECT effect_key FROM outbox WHERE effect_key LIKE 'pod:%/2'").await.len(), 1);
+    assert_eq!(yard.texts("SELECT effect_key FROM outbox WHERE effect_key LIKE 'pod:%'").await.len(), 1);
+    let detail = yard.texts("SELECT detail FROM exception_case WHERE kind = 'unusable' ORDER BY subject").await;
+    assert!(detail[0].contains("sequence 1") && detail[0].contains("quantity"), "{detail:?}");
+    assert!(detail[1].contains("sequence 1000") && detail[1].contains("evidence"), "{detail:?}");
+    let fleet = yard.fleet.clone();
+    yard.store.read(move |connection| outbox::heads(connection, &fleet, 100)).await.expect("every effect reads back");
 }
 
 #[tokio::test]

@@ -28,6 +28,8 @@ pub enum TroubleKind {
     SealBroken,
     /// A chunk that can never be accepted.
     Refused,
+    /// A record that breaks a bound its sender should have held: kept, but nothing follows from it.
+    Unusable,
     /// A device sends records for which no vehicle is assigned.
     Unassigned,
     /// An effect that cannot happen until a person mends something.
@@ -40,10 +42,11 @@ pub enum TroubleKind {
 
 impl TroubleKind {
     /// Every kind.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Conflict,
         Self::SealBroken,
         Self::Refused,
+        Self::Unusable,
         Self::Unassigned,
         Self::ParkedEffect,
         Self::Order,
@@ -57,6 +60,7 @@ impl TroubleKind {
             Self::Conflict => "conflict",
             Self::SealBroken => "seal_broken",
             Self::Refused => "refused",
+            Self::Unusable => "unusable",
             Self::Unassigned => "unassigned",
             Self::ParkedEffect => "parked_effect",
             Self::Order => "order",
