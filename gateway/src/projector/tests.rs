@@ -321,6 +321,36 @@ async fn a_proof_beyond_the_contracts_bounds_is_kept_aside_and_blocks_no_effect(
     yard.store.read(move |connection| outbox::heads(connection, &fleet, 100)).await.expect("every effect reads back");
 }
 
+/// A trip is taken from a vehicle that has begun it and given to another: what it told goes on under the same name.
+#[tokio::test]
+async fn a_trip_that_moves_to_another_vehicle_takes_its_milestones_along() {
+    for other in ["truck-1", "truck-9"] {
+        let yard = Yard::new().await;
+        yard.arrive(drive(), None).await;
+        yard.fold().await;
+        assert_eq!(yard.standing().await.len(), 2);
+        let fleet = yard.fleet.clone();
+        let hand_over = move |connection: &Connection| {
+            let vehicle: VehicleId = other.parse().expect("a name");
+            let duty = Duty::Vehicle(vehicle.clone());
+            assign(connection, &fleet, &device(), &[Assignment { valid_from: None, valid_to: None, duty }])?;
+            put_trip(connection, &fleet, &vehicle, &trip(47.0), Timestamp::EPOCH)
+        };
+        yard.store.write(hand_over).await.expect("changed");
+        yard.fold().await;
+        yard.arrive(vec![sealed(Lane::Evidence, 1, &[pod(START_S + 600)])], None).await;
+        yard.fold().await;
+        let standing = "SELECT kind FROM milestone WHERE status <> 'retracted' ORDER BY kind";
+        assert_eq!(
+            yard.texts(standing).await,
+            ["delivery.arrived", "delivery.completed", "delivery.departed"],
+            "{other}"
+        );
+        let taken_back = yard.texts("SELECT effect_key FROM outbox WHERE effect_key LIKE '%retracted%'").await;
+        assert_eq!(taken_back, [""; 0], "{other}");
+    }
+}
+
 #[tokio::test]
 async fn the_running_projector_follows_what_is_committed() {
     let yard = Yard::new().await;
