@@ -17,6 +17,7 @@ use super::peer::Peer;
 use super::refusal::Refused;
 use super::{Ingest, read_body};
 use crate::clock;
+use crate::store::StoreFault;
 use crate::store::accept::{Accepted, accept};
 
 /// Answers a request: receipts, or why not.
@@ -45,7 +46,7 @@ async fn take(ingest: &Ingest, tls: &TlsInfo, request: Request<Body>, now: Times
     let bytes = read_body(request, ENVELOPE_BYTES_MAX).await?;
     // Decompressing and verifying signatures is work for a worker thread, not for the thread that carries bytes.
     let looked_into = tokio::task::spawn_blocking(move || look_into(&peer, &bytes, now)).await;
-    let Inspected { arrival, refusals } = looked_into.map_err(|_| Refused::Busy)??;
+    let Inspected { arrival, refusals } = looked_into.map_err(|_| Refused::Store(StoreFault::Defect))??;
     let spool_id = arrival.spool_id;
     let noted = Noted::of(&arrival.chunks, refusals.len());
     let accepted = ingest.store.try_write(move |connection| accept(connection, &arrival)).await?;

@@ -4,9 +4,11 @@
 //! folded onwards; any other is folded again from the journal. While a long backlog is being read that waits, so that a
 //! vehicle that drains a week is folded again a few times, not once per round; it never waits for more than
 //! [`ROWS_BETWEEN_REFOLDS_MAX`] rows. Marks are applied only when every chunk that
-//! arrived before them is folded too, or a milestone would be confirmed while what corrects it waits in the journal.
+//! arrived before them is folded too, or a milestone would be confirmed while what corrects it waits in the journal. A
+//! vehicle that cannot be folded is left as it was, with a case, and the others go on.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use milepost_proto::{DeviceId, FleetId, Timestamp, VehicleId};
 use rusqlite::Connection;
@@ -160,8 +162,22 @@ impl Folding<'_> {
         for vehicle_id in &self.again {
             told.entry(vehicle_id.clone()).or_default();
         }
-        told.into_iter().try_for_each(|(vehicle_id, told)| self.fold_vehicle(vehicle_id, told))?;
+        told.into_iter().try_for_each(|(vehicle_id, told)| self.fold_apart(vehicle_id, told))?;
         Ok(self.done)
+    }
+
+    /// A vehicle whose fold panics keeps what it had, and holds up nobody else.
+    fn fold_apart(&mut self, vehicle_id: VehicleId, told: Told) -> StoreResult<()> {
+        let folded = catch_unwind(AssertUnwindSafe(|| self.fold_vehicle(vehicle_id.clone(), told)));
+        folded.unwrap_or_else(|_| {
+            let detail = format!(
+                "{vehicle_id} could not be folded up to journal position {}: a defect of the gateway. Its milestones may \
+                 be out of date; keep the store, update the gateway, and report the panic in the gateway's log",
+                self.through
+            );
+            self.done.troubles.push(Trouble { kind: TroubleKind::FoldFailed, subject: vehicle_id.to_string(), detail });
+            Ok(())
+        })
     }
 
     fn fold_vehicle(&mut self, vehicle_id: VehicleId, mut told: Told) -> StoreResult<()> {

@@ -8,7 +8,7 @@ use milepost_proto::{BootId, Chunk, DeviceId, Lane, Position, Reading, Record, S
 use rusqlite::Connection;
 
 use super::*;
-use crate::milestone::{Milestone, Status};
+use crate::milestone::{Milestone, Status, VehicleState};
 use crate::store::accept::{Arrival, ArrivedChunk, Content, SealState, accept};
 use crate::store::plan::put_trip;
 use crate::store::roster::{Assignment, Duty, add_device, assign};
@@ -349,6 +349,29 @@ async fn a_trip_that_moves_to_another_vehicle_takes_its_milestones_along() {
         let taken_back = yard.texts("SELECT effect_key FROM outbox WHERE effect_key LIKE '%retracted%'").await;
         assert_eq!(taken_back, [""; 0], "{other}");
     }
+}
+
+/// A counter that is full stands for any defect of the engine: overflow stops the fold, in every build.
+#[tokio::test]
+async fn a_vehicle_whose_fold_panics_holds_up_nothing_and_a_person_is_told() {
+    let yard = Yard::new().await;
+    let (early, late) = (drive()[..6].to_vec(), drive()[6..].to_vec());
+    yard.arrive(early, None).await;
+    yard.fold().await;
+    let fill = |connection: &Connection| -> StoreResult<usize> {
+        let held: Vec<u8> = connection.query_row("SELECT state FROM vehicle_state", [], |row| row.get(0))?;
+        let state: VehicleState = column::from_bytes(&held)?;
+        let mut json = serde_json::to_value(state).expect("JSON");
+        json["counts"][0] = u64::MAX.into();
+        let full: VehicleState = serde_json::from_value(json).expect("a state");
+        Ok(connection.execute("UPDATE vehicle_state SET state = ?1", [column::to_bytes(&full)?])?)
+    };
+    assert_eq!(yard.store.write(fill).await.expect("changed"), 1);
+    yard.arrive(late, None).await;
+    yard.fold().await;
+    assert_eq!(yard.texts("SELECT kind FROM exception_case").await, ["fold_failed"]);
+    let behind = "SELECT CAST(position - (SELECT position FROM cursor) AS TEXT) FROM journal ORDER BY 1 DESC LIMIT 1";
+    assert_eq!(yard.texts(behind).await, ["0"]);
 }
 
 #[tokio::test]

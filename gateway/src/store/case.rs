@@ -32,6 +32,8 @@ pub enum TroubleKind {
     Unusable,
     /// A device sends records for which no vehicle is assigned.
     Unassigned,
+    /// A vehicle that could not be folded: a defect of this program.
+    FoldFailed,
     /// An effect that cannot happen until a person mends something.
     ParkedEffect,
     /// An order that cannot be driven as it stands.
@@ -42,12 +44,13 @@ pub enum TroubleKind {
 
 impl TroubleKind {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Conflict,
         Self::SealBroken,
         Self::Refused,
         Self::Unusable,
         Self::Unassigned,
+        Self::FoldFailed,
         Self::ParkedEffect,
         Self::Order,
         Self::Damaged,
@@ -62,6 +65,7 @@ impl TroubleKind {
             Self::Refused => "refused",
             Self::Unusable => "unusable",
             Self::Unassigned => "unassigned",
+            Self::FoldFailed => "fold_failed",
             Self::ParkedEffect => "parked_effect",
             Self::Order => "order",
             Self::Damaged => "store_damaged",
