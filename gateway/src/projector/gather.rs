@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use milepost_proto::{
-    ChunkBody, DeviceId, FleetId, Lane, Reading, Record, RecordId, SequenceRange, Timestamp, VehicleId,
+    ChunkBody, DeviceId, FleetId, Lane, Position, Reading, Record, RecordId, SequenceRange, Timestamp, VehicleId,
 };
 use rusqlite::Connection;
 
@@ -32,6 +32,7 @@ pub struct Told {
 impl Told {
     fn take(&mut self, id: &RecordId, record: &Record) {
         if let Reading::Position(position) = &record.reading
+            && is_on_earth(position)
             && self.place.is_none_or(|(_, _, at)| at < record.event_time)
         {
             self.place = Some((position.lat_deg(), position.lon_deg(), record.event_time));
@@ -180,6 +181,11 @@ fn why_unusable(lane: Lane, reading: &Reading) -> Option<String> {
         | Reading::Health(_) => Ok(()),
     };
     checked.err().map(|rejection| rejection.to_string())
+}
+
+/// Latitude and longitude as they may be: the board shows no other place.
+const fn is_on_earth(position: &Position) -> bool {
+    position.lat_e7.unsigned_abs() <= 900_000_000 && position.lon_e7.unsigned_abs() <= 1_800_000_000
 }
 
 fn stands(own: (u32, SequenceRange), sequence: u64, claims: &[(u32, SequenceRange)]) -> bool {

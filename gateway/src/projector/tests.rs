@@ -351,6 +351,15 @@ async fn a_trip_that_moves_to_another_vehicle_takes_its_milestones_along() {
     }
 }
 
+#[tokio::test]
+async fn a_vehicle_is_never_shown_where_no_vehicle_can_be() {
+    let yard = Yard::new().await;
+    let beyond = fix(START_S + 9_000, i32::MAX, 0);
+    yard.arrive(vec![sealed(Lane::Telemetry, 1, &[fix(START_S, 470_000_000, 0), beyond])], None).await;
+    yard.fold().await;
+    assert_eq!(yard.texts("SELECT CAST(lat AS TEXT) FROM vehicle_state").await, ["47.0"]);
+}
+
 /// A counter that is full stands for any defect of the engine: overflow stops the fold, in every build.
 #[tokio::test]
 async fn a_vehicle_whose_fold_panics_holds_up_nothing_and_a_person_is_told() {
