@@ -42,7 +42,7 @@ pub async fn post(
 
 async fn take(ingest: &Ingest, tls: &TlsInfo, request: Request<Body>, now: Timestamp) -> Result<Vec<u8>, Refused> {
     let peer = ingest.admit(tls)?;
-    let _place = ingest.place()?;
+    let _place = ingest.place(&peer)?;
     let bytes = read_body(request, ENVELOPE_BYTES_MAX).await?;
     // Decompressing and verifying signatures is work for a worker thread, not for the thread that carries bytes.
     let looked_into = tokio::task::spawn_blocking(move || look_into(&peer, &bytes, now)).await;
