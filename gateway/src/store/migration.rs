@@ -12,6 +12,8 @@ const STEPS: &[&str] = &[
     include_str!("schema.sql"),
     // The milestones of a vehicle are those of its trips.
     "CREATE INDEX milestone_trip ON milestone (fleet_id, trip_id)",
+    // A device begins only so many blobs at once.
+    "CREATE INDEX blob_begun ON blob (fleet_id, device_id, created_at) WHERE complete = 0",
 ];
 
 /// Applies the missing steps.
