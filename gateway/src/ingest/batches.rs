@@ -93,6 +93,7 @@ impl Noted {
         metrics.chunks("new", accepted.tally.new);
         metrics.chunks("duplicate", accepted.tally.duplicate);
         metrics.chunks("conflicting", accepted.tally.conflicting);
+        metrics.chunks("held_back", accepted.tally.held_back);
         metrics.chunks("refused", self.refused);
         self.seals.into_iter().for_each(|seal| metrics.seal(seal));
         self.records.into_iter().for_each(|(lane, records)| metrics.records(lane, records));

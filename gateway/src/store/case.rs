@@ -26,7 +26,7 @@ pub enum TroubleKind {
     Conflict,
     /// Evidence whose signature or hash chain does not hold.
     SealBroken,
-    /// A chunk that can never be accepted.
+    /// A chunk that is not accepted as it stands.
     Refused,
     /// A record that breaks a bound its sender should have held: kept, but nothing follows from it.
     Unusable,
