@@ -18,6 +18,10 @@ use crate::store::StoreResult;
 use crate::store::journal::{self, JournalRow};
 use crate::store::roster::{self, Assignment};
 
+/// How far after its receipt a record may be dated, milliseconds: a day, for clocks and time zones that are off. One that
+/// is dated later would stay the newest of its vehicle, so that whatever comes is late and all is folded again each time.
+const DATED_AHEAD_MS_MAX: i64 = 24 * 60 * 60 * 1000;
+
 /// What some records say of one vehicle.
 #[derive(Debug, Clone, Default)]
 pub struct Told {
@@ -128,7 +132,7 @@ pub fn all_of_vehicle(
         journal::each_of_device(connection, fleet_id, &device_id, through, |row| {
             each_standing(connection, &row, through, |id, record| {
                 let its_own = roster::vehicle_at(&assignments, record.event_time) == Some(vehicle_id);
-                if its_own && why_unusable(id.lane, &record.reading).is_none() {
+                if its_own && why_unusable(row.received_at, id.lane, record).is_none() {
                     told.take(id, record);
                 }
             })
@@ -151,7 +155,7 @@ pub fn add_row(
 ) -> StoreResult<Option<Leftover>> {
     let mut leftover = Leftover::default();
     let whole = each_standing(connection, row, through, |id, record| {
-        if let Some(why) = why_unusable(id.lane, &record.reading) {
+        if let Some(why) = why_unusable(row.received_at, id.lane, record) {
             leftover.unusable += 1;
             leftover.why.get_or_insert_with(|| format!("sequence {}: {why}", id.sequence));
             return;
@@ -164,9 +168,15 @@ pub fn add_row(
     Ok(whole.map(|()| leftover))
 }
 
-/// What is wrong with a reading that the driver app's contract would not have let in, or that came past the lane where
-/// evidence is signed.
-fn why_unusable(lane: Lane, reading: &Reading) -> Option<String> {
+/// What is wrong with a record that happened long after it was received, that the driver app's contract would not have
+/// let in, or that came past the lane where evidence is signed.
+fn why_unusable(received_at: Timestamp, lane: Lane, record: &Record) -> Option<String> {
+    let (at, reading) = (record.event_time, &record.reading);
+    if at.millis_since(received_at) > DATED_AHEAD_MS_MAX {
+        return Some(format!(
+            "dated {at} but received {received_at}: the device's clock is wrong, or the gateway's is"
+        ));
+    }
     if reading.lane() == Lane::Evidence && lane != Lane::Evidence {
         return Some(format!("evidence in the {lane} lane"));
     }

@@ -352,6 +352,23 @@ async fn a_trip_that_moves_to_another_vehicle_takes_its_milestones_along() {
 }
 
 #[tokio::test]
+async fn a_record_dated_far_ahead_does_not_make_everything_after_it_late() {
+    let yard = Yard::new().await;
+    let (early, late) = (drive()[..6].to_vec(), drive()[6..].to_vec());
+    let ahead = fix(Timestamp::MAX.as_millis() / 1000, 470_000_000, 0);
+    yard.arrive(vec![sealed(Lane::Telemetry, 1000, &[ahead])], None).await;
+    yard.arrive(early, None).await;
+    yard.fold().await;
+    let refolds = yard.metrics.refolds.get();
+    yard.arrive(late, None).await;
+    yard.fold().await;
+    assert_eq!(yard.metrics.refolds.get(), refolds);
+    assert_eq!(yard.standing().await.len(), 2, "it arrived and departed as if the record had not come");
+    let detail = yard.texts("SELECT detail FROM exception_case WHERE kind = 'unusable'").await;
+    assert!(detail[0].contains("clock is wrong"), "{detail:?}");
+}
+
+#[tokio::test]
 async fn a_vehicle_is_never_shown_where_no_vehicle_can_be() {
     let yard = Yard::new().await;
     let beyond = fix(START_S + 9_000, i32::MAX, 0);
