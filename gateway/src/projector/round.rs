@@ -168,14 +168,15 @@ impl Folding<'_> {
 
     /// A vehicle whose fold panics keeps what it had, and holds up nobody else.
     fn fold_apart(&mut self, vehicle_id: VehicleId, told: Told) -> StoreResult<()> {
-        let folded = catch_unwind(AssertUnwindSafe(|| self.fold_vehicle(vehicle_id.clone(), told)));
+        let subject = vehicle_id.to_string();
+        let folded = catch_unwind(AssertUnwindSafe(|| self.fold_vehicle(vehicle_id, told)));
         folded.unwrap_or_else(|_| {
             let detail = format!(
-                "{vehicle_id} could not be folded up to journal position {}: a defect of the gateway. Its milestones may \
+                "{subject} could not be folded up to journal position {}: a defect of the gateway. Its milestones may \
                  be out of date; keep the store, update the gateway, and report the panic in the gateway's log",
                 self.through
             );
-            self.done.troubles.push(Trouble { kind: TroubleKind::FoldFailed, subject: vehicle_id.to_string(), detail });
+            self.done.troubles.push(Trouble { kind: TroubleKind::FoldFailed, subject, detail });
             Ok(())
         })
     }
