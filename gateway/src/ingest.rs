@@ -46,6 +46,10 @@ pub const CONNECTIONS_MAX: usize = 4096;
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest a connection may wait before its first request.
 const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest a connection may be silent: vehicles leave connections behind that nobody closes, and each holds a place.
+const SILENCE_MAX: Duration = Duration::from_secs(120);
+/// How long an HTTP/2 peer that was silent for so long has to answer a ping.
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long open requests may take to finish at shutdown.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 /// Most log lines a minute about peers that are turned away; the rest are only counted.
@@ -129,8 +133,10 @@ pub async fn serve(
     let handle = Handle::new();
     let noted = Arc::clone(&ingest);
     let tls = RustlsAcceptor::new(RustlsConfig::from_config(tls)).acceptor(Door::new(CONNECTIONS_MAX));
-    let server = axum_server::from_tcp(listener)?
-        .acceptor(tls)
+    let mut server = axum_server::from_tcp(listener)?.acceptor(tls);
+    server.http_builder().http1().header_read_timeout(SILENCE_MAX);
+    server.http_builder().http2().keep_alive_interval(SILENCE_MAX).keep_alive_timeout(PING_TIMEOUT);
+    let server = server
         .handle(handle.clone())
         .first_request_timeout(FIRST_REQUEST_TIMEOUT)
         .accept_error_handler(move |from, error| noted.note_failed_handshake(from, error));
