@@ -185,3 +185,24 @@ async fn a_clock_that_is_set_back_leaves_no_effect_waiting_for_its_old_time() {
     shutdown.cancel();
     task.await.expect("ends");
 }
+
+#[tokio::test]
+async fn an_effect_that_waits_for_a_person_is_asked_about_first_when_it_is_tried_again() {
+    let folder = tempfile::tempdir().expect("folder");
+    let store = open(&folder);
+    owe(&store, &[("a1", "A")]).await;
+    let (_, mut called, shutdown, task) = start(&store);
+    let (_, _, end) = called.recv().await.expect("called");
+    end.send(Settlement::Park { why: "no such picking".to_owned() }).expect("waits");
+    until(&store, &[("a1", "parked")]).await;
+    let release =
+        |key| move |connection: &rusqlite::Connection| outbox::release(connection, &fleet(), key, clock::now());
+    assert!(!store.write(release("b1")).await.expect("written"), "nobody waits under that name");
+    assert!(store.write(release("a1")).await.expect("written"));
+    let (_, after_unknown, end) = called.recv().await.expect("called");
+    assert!(after_unknown);
+    end.send(done()).expect("waits");
+    until(&store, &[("a1", "done")]).await;
+    shutdown.cancel();
+    task.await.expect("ends");
+}
