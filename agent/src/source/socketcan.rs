@@ -20,12 +20,18 @@ use super::{ShuttingDown, SourceLink};
 
 mod arrivals;
 mod interface;
+mod losses;
 
 use arrivals::Arrivals;
 pub use interface::CanInterface;
+use losses::Losses;
 
 /// Frames gather this long in the kernel before they are read: on a full 1 Mbit/s bus, 80 of them.
 const GATHER: Duration = Duration::from_millis(10);
+/// After so much silence the kernel's counters are looked at all the same.
+const QUIET: Duration = Duration::from_secs(1);
+/// What is waited for: frames, and word that the interface has gone.
+const NEWS: Interest = Interest::READABLE.add(Interest::ERROR);
 /// Most frames told at once.
 const FRAMES_MAX: usize = 1_000;
 
@@ -44,7 +50,8 @@ async fn keep_open(interface: &CanInterface, link: &SourceLink) -> Result<(), Sh
         let why = match interface.open().and_then(|socket| watched(socket, interface)) {
             Ok(socket) => {
                 reopening.opened(link).await?;
-                let mut reader = Reader { socket, bus: &mut bus, arrivals: Arrivals::default(), dropped: 0 };
+                let losses = Losses::new(&interface.name);
+                let mut reader = Reader { socket, bus: &mut bus, arrivals: Arrivals::default(), losses };
                 let error = reader.read(link, &mut reopening).await?;
                 interface.trouble(&error)
             }
@@ -56,7 +63,7 @@ async fn keep_open(interface: &CanInterface, link: &SourceLink) -> Result<(), Sh
 
 #[expect(deprecated, reason = "its successor is unsafe, for what does not own its descriptor; a socket does")]
 fn watched(socket: CanFdSocket, interface: &CanInterface) -> Result<AsyncFd<CanFdSocket>, String> {
-    AsyncFd::with_interest(socket, Interest::READABLE).map_err(|error| interface.trouble(&error))
+    AsyncFd::with_interest(socket, NEWS).map_err(|error| interface.trouble(&error))
 }
 
 /// One opened interface.
@@ -64,8 +71,7 @@ struct Reader<'a> {
     socket: AsyncFd<CanFdSocket>,
     bus: &'a mut Bus,
     arrivals: Arrivals,
-    /// The kernel's drop counter as last told.
-    dropped: u32,
+    losses: Losses,
 }
 
 /// How a run of reads ended.
@@ -102,9 +108,10 @@ impl Reader<'_> {
 
     /// Waits for frames and takes those that are there.
     async fn fill(&mut self, frames: &mut Vec<(CanAnyFrame, Option<SystemTime>)>) -> Ending {
-        let mut ready = match self.socket.readable().await {
-            Ok(ready) => ready,
-            Err(error) => return Ending::Lost(error),
+        let mut ready = match tokio::time::timeout(QUIET, self.socket.ready(NEWS)).await {
+            Ok(Ok(ready)) => ready,
+            Ok(Err(error)) => return Ending::Lost(error),
+            Err(_quiet) => return Ending::Empty,
         };
         while frames.len() < FRAMES_MAX {
             match ready.try_io(|socket| socket.get_ref().read_frame_with_timestamps()) {
@@ -131,11 +138,8 @@ impl Reader<'_> {
     }
 
     fn count_dropped(&mut self) {
-        if let Some(dropped) = interface::dropped(self.socket.get_ref()) {
-            let more = dropped.wrapping_sub(self.dropped);
-            self.bus.faults().add(Fault::Dropped, more.into());
-            self.dropped = dropped;
-        }
+        let dropped = self.losses.more(self.socket.get_ref());
+        self.bus.faults().add(Fault::Dropped, dropped);
     }
 }
 

@@ -16,10 +16,6 @@ const BUFFER_BYTES: i32 = 8 << 20;
 /// `asm-generic/socket.h`, as on ARM and x86.
 const SOL_SOCKET: i32 = 1;
 const SO_RCVBUFFORCE: i32 = 33;
-const SO_MEMINFO: i32 = 55;
-/// Position of the drop counter in what `SO_MEMINFO` gives, and how many numbers that has, `linux/sock_diag.h`.
-const MEMINFO_DROPS: usize = 8;
-const MEMINFO_NUMBERS: usize = 9;
 /// `linux/can/raw.h`.
 const SOL_CAN_RAW: i32 = 101;
 const CAN_RAW_FD_FRAMES: i32 = 5;
@@ -82,15 +78,6 @@ impl CanInterface {
             _ => format!("{name} cannot be read: {error}"),
         }
     }
-}
-
-/// How many frames the kernel dropped since this socket was opened, where it says so (Linux 4.12); it wraps.
-pub(super) fn dropped(socket: &CanFdSocket) -> Option<u32> {
-    const BYTES: usize = size_of::<u32>();
-    let mut numbers = [0; MEMINFO_NUMBERS * BYTES];
-    let length = socket.get_socket_option_bytes(SOL_SOCKET, SO_MEMINFO, &mut numbers).ok()?;
-    let bytes = numbers.get(..length)?.get(MEMINFO_DROPS * BYTES..)?.first_chunk()?;
-    Some(u32::from_ne_bytes(*bytes))
 }
 
 fn kernel_has_can() -> bool {
