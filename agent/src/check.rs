@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::config::{Config, SourceKind};
 use crate::identity;
+use crate::source::socketcan::CanInterface;
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +88,11 @@ fn check_source(kind: &SourceKind) -> Result<(), String> {
             let port = tokio_serial::new(path.to_string_lossy(), *baud);
             let opened = port.open();
             opened.map(drop).map_err(|error| format!("{error}; plug the receiver in or mend path"))
+        }
+        SourceKind::SocketCan { interface, fd, .. } => CanInterface::new(interface, *fd).open().map(drop),
+        SourceKind::Slcan { path, baud, .. } => {
+            let port = tokio_serial::new(path.to_string_lossy(), *baud);
+            port.open().map(drop).map_err(|error| format!("{error}; plug the adapter in or mend path"))
         }
         SourceKind::Candump { path } => {
             std::fs::File::open(path).map(drop).map_err(|error| format!("{error}; mend path"))

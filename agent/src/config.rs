@@ -10,6 +10,10 @@ use milepost_proto::DeviceId;
 use milepost_proto::config_table::{ConfigFault, Document, Table};
 
 use crate::reporting::ReportingPolicy;
+use crate::source::slcan::Bitrate;
+
+/// Longest name of a network interface, bytes (Linux's `IFNAMSIZ` with its end).
+const INTERFACE_NAME_MAX: usize = 15;
 
 /// Names no source may have: none, and those under which the driver app's ways in appear among the sources.
 const RESERVED_NAMES: [&str; 3] = ["", "http", "mqtt"];
@@ -107,6 +111,26 @@ pub enum SourceKind {
         /// The log.
         path: PathBuf,
     },
+    /// A CAN interface of the kernel.
+    SocketCan {
+        /// Its name, such as `can0`.
+        interface: String,
+        /// Whether CAN FD frames are received as well.
+        fd: bool,
+        /// Whether this source may send. Nothing does yet.
+        transmit: bool,
+    },
+    /// A CAN adapter on a serial line that speaks the LAWICEL protocol.
+    Slcan {
+        /// The device, best under `/dev/serial/by-id`.
+        path: PathBuf,
+        /// Line speed, baud; adapters on USB do not care.
+        baud: u32,
+        /// Bit rate of the bus.
+        bitrate: Bitrate,
+        /// Whether the adapter takes part in the bus (it acknowledges frames); otherwise it only listens.
+        transmit: bool,
+    },
 }
 
 impl SourceKind {
@@ -116,14 +140,25 @@ impl SourceKind {
         match self {
             Self::NmeaSerial { .. } => "nmea_serial",
             Self::Candump { .. } => "candump",
+            Self::SocketCan { .. } => "socketcan",
+            Self::Slcan { .. } => "slcan",
         }
     }
 
-    /// The device or file it reads.
+    /// The device, file or interface it reads.
     #[must_use]
     pub fn path(&self) -> &Path {
         match self {
-            Self::NmeaSerial { path, .. } | Self::Candump { path } => path,
+            Self::NmeaSerial { path, .. } | Self::Candump { path } | Self::Slcan { path, .. } => path,
+            Self::SocketCan { interface, .. } => Path::new(interface),
+        }
+    }
+
+    /// The configuration's key for [`SourceKind::path`].
+    const fn path_key(&self) -> &'static str {
+        match self {
+            Self::NmeaSerial { .. } | Self::Candump { .. } | Self::Slcan { .. } => "path",
+            Self::SocketCan { .. } => "interface",
         }
     }
 }
@@ -247,7 +282,10 @@ fn sources(root: &mut Table<'_>, folder: &Path) -> Vec<SourceConfig> {
         if let Some(kind) = &kind
             && let Some(other) = sources.iter().find(|other| other.kind.path() == kind.path())
         {
-            table.fault("path", &format!("is already read by source {:?}; one device has one source", other.name));
+            table.fault(
+                kind.path_key(),
+                &format!("is already read by source {:?}; one device has one source", other.name),
+            );
         }
         table.finish();
         sources.extend(name.zip(kind).map(|(name, kind)| SourceConfig { name, kind }));
@@ -257,6 +295,9 @@ fn sources(root: &mut Table<'_>, folder: &Path) -> Vec<SourceConfig> {
 
 fn source_kind(table: &mut Table<'_>, folder: &Path) -> Option<SourceKind> {
     let kind = table.require::<String>("kind");
+    if kind.as_deref() == Some("socketcan") {
+        return socketcan(table);
+    }
     let path = table.require::<PathBuf>("path").map(|path| folder.join(path));
     match kind?.as_str() {
         "nmea_serial" => {
@@ -264,11 +305,34 @@ fn source_kind(table: &mut Table<'_>, folder: &Path) -> Option<SourceKind> {
             Some(SourceKind::NmeaSerial { path: path?, baud })
         }
         "candump" => Some(SourceKind::Candump { path: path? }),
+        "slcan" => slcan(table, path),
         other => {
-            table.fault("kind", &format!("{other:?} is not a kind of source; use nmea_serial or candump"));
+            let kinds = "use nmea_serial, socketcan, slcan or candump";
+            table.fault("kind", &format!("{other:?} is not a kind of source; {kinds}"));
             None
         }
     }
+}
+
+fn socketcan(table: &mut Table<'_>) -> Option<SourceKind> {
+    let interface = table.require::<String>("interface");
+    if interface.as_ref().is_some_and(|name| name.is_empty() || name.len() > INTERFACE_NAME_MAX || name.contains('/')) {
+        table.fault("interface", "must be the name of a network interface, such as can0");
+    }
+    let fd = table.get_or("fd", false);
+    let transmit = table.get_or("transmit", false);
+    Some(SourceKind::SocketCan { interface: interface?, fd, transmit })
+}
+
+fn slcan(table: &mut Table<'_>, path: Option<PathBuf>) -> Option<SourceKind> {
+    let baud = table.get_in("baud", 300..=4_000_000, 115_200);
+    let bit_s = table.require::<u32>("bitrate");
+    let bitrate = bit_s.and_then(Bitrate::from_bit_s);
+    if bit_s.is_some() && bitrate.is_none() {
+        table.fault("bitrate", &format!("must be one of {} bits per second", Bitrate::all()));
+    }
+    let transmit = table.get_or("transmit", false);
+    Some(SourceKind::Slcan { path: path?, baud, bitrate: bitrate?, transmit })
 }
 
 #[cfg(test)]
@@ -353,6 +417,45 @@ baud = 4800
         check("\"gnss\"", "\"http\"", "line 14: source.name must not be \"http\"; give the source a name of its own");
         let why = "is not an address such as https://gateway.example:8443 (empty host)";
         check("https://gateway.example:8443/", "https://", &format!("line 8: gateway.url {why}"));
+    }
+
+    #[test]
+    fn a_bus_is_only_listened_to_unless_the_file_says_otherwise() {
+        let text = format!(
+            "{GOOD}\n[[source]]\nname = \"a\"\nkind = \"socketcan\"\ninterface = \"can0\"\n\
+             [[source]]\nname = \"b\"\nkind = \"slcan\"\npath = \"/dev/ttyACM0\"\nbitrate = 500000\n"
+        );
+        let sources = Config::parse(&text, Path::new("/")).expect("no mistakes").sources;
+        let kinds: Vec<_> = sources.into_iter().skip(1).map(|source| source.kind).collect();
+        let bitrate = Bitrate::from_bit_s(500_000).expect("known");
+        assert_eq!(
+            kinds,
+            [
+                SourceKind::SocketCan { interface: "can0".to_owned(), fd: false, transmit: false },
+                SourceKind::Slcan { path: "/dev/ttyACM0".into(), baud: 115_200, bitrate, transmit: false },
+            ]
+        );
+    }
+
+    #[test]
+    fn mistakes_of_a_bus_are_named_with_what_would_do() {
+        let bus = |name: &str, more: &str| format!("[[source]]\nname = \"{name}\"\n{more}\n");
+        let text = [
+            GOOD.to_owned(),
+            bus("a", "kind = \"socketcan\"\ninterface = \"/dev/can0\""),
+            bus("b", "kind = \"slcan\"\npath = \"/dev/x\"\nbitrate = 333000"),
+            bus("c", "kind = \"socketcan\"\ninterface = \"can0\""),
+            bus("d", "kind = \"socketcan\"\ninterface = \"can0\""),
+        ];
+        let found = faults(&text.concat());
+        assert_eq!(found.len(), 3, "{found:?}");
+        for (fault, part) in found.iter().zip([
+            "source.interface must be the name",
+            "source.bitrate must be one of 10000, ",
+            "source.interface is already read by source \"c\"",
+        ]) {
+            assert!(fault.contains(part), "{fault}");
+        }
     }
 
     #[test]

@@ -15,14 +15,20 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::config::{SourceConfig, SourceKind};
 use crate::event::Event;
+use slcan::SlcanAdapter;
+use socketcan::CanInterface;
 
+mod bus;
 pub mod can;
 pub mod candump;
 pub mod date_gate;
 pub mod fault;
 pub mod nmea;
 pub mod pty;
+mod reopening;
 pub mod serial;
+pub mod slcan;
+pub mod socketcan;
 
 /// Starts a source. It ends at shutdown, when nobody listens any more, or at the end of what it reads.
 #[must_use]
@@ -33,6 +39,13 @@ pub fn spawn(config: &SourceConfig, link: SourceLink, shutdown: CancellationToke
             tokio::spawn(serial::run(line, link, shutdown))
         }
         SourceKind::Candump { path } => tokio::spawn(candump::run(path.clone(), link, shutdown)),
+        SourceKind::SocketCan { interface, fd, transmit: _ } => {
+            tokio::spawn(socketcan::run(CanInterface::new(interface, *fd), link, shutdown))
+        }
+        SourceKind::Slcan { path, baud, bitrate, transmit } => {
+            let adapter = SlcanAdapter::new(path, *baud, *bitrate, *transmit);
+            tokio::spawn(slcan::run(adapter, link, shutdown))
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod chance;
 pub mod driver;
+pub mod guest;
 pub mod house;
 pub mod journal;
 pub mod kill_run;

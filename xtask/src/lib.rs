@@ -21,6 +21,7 @@ mod scratch;
 mod service;
 mod services;
 mod test;
+pub mod uml;
 mod workspace;
 
 use std::process::ExitCode;

@@ -11,9 +11,11 @@ use milepost_proto::reading::{Diagnostic, Signal};
 
 use super::fault::{Fault, Faults};
 
+pub mod bus_state;
 pub mod candump;
 pub mod dm1;
 pub mod j1939;
+pub mod log_line;
 pub mod table;
 pub mod transport;
 

@@ -48,10 +48,16 @@ pub enum Fault {
     NotAvailable,
     /// A signal whose sender reports an error, or a reserved code.
     ErrorCode,
+    /// A frame that the kernel dropped because it was not fetched in time.
+    Dropped,
+    /// The controller or adapter lost at least one frame because it was not emptied in time.
+    Overflow,
+    /// A command that an adapter refused.
+    Refused,
 }
 
 impl Fault {
-    const ALL: [Self; 20] = [
+    const ALL: [Self; 23] = [
         Self::Noise,
         Self::Torn,
         Self::TooLong,
@@ -72,6 +78,9 @@ impl Fault {
         Self::ErrorFrame,
         Self::NotAvailable,
         Self::ErrorCode,
+        Self::Dropped,
+        Self::Overflow,
+        Self::Refused,
     ];
 
     /// The kind's word on the status page and in metrics.
@@ -98,6 +107,9 @@ impl Fault {
             Self::ErrorFrame => "error_frame",
             Self::NotAvailable => "not_available",
             Self::ErrorCode => "error_code",
+            Self::Dropped => "dropped",
+            Self::Overflow => "overflow",
+            Self::Refused => "refused",
         }
     }
 }
@@ -111,8 +123,20 @@ pub struct Faults {
 impl Faults {
     /// One more of this kind.
     pub fn count(&mut self, fault: Fault) {
+        self.add(fault, 1);
+    }
+
+    /// So many more of this kind.
+    pub fn add(&mut self, fault: Fault, more: u64) {
         let count = &mut self.counts[fault as usize];
-        *count = count.saturating_add(1);
+        *count = count.saturating_add(more);
+    }
+
+    /// All that `other` counted.
+    pub fn merge(&mut self, other: &Self) {
+        for (count, more) in self.counts.iter_mut().zip(other.counts) {
+            *count = count.saturating_add(more);
+        }
     }
 
     /// How many were counted, of all kinds.

@@ -60,6 +60,11 @@ impl Group {
         matches!(self, Self::DriverApp | Self::System | Self::Odoo)
     }
 
+    /// Whether its tests boot a kernel of their own.
+    pub(super) fn needs_kernel(self) -> bool {
+        self == Self::System
+    }
+
     /// Whether its tests talk to Odoo.
     pub(super) fn needs_odoo(self) -> bool {
         self == Self::Odoo
