@@ -1,7 +1,8 @@
 //! Real receivers' logs against what independent parsers make of them.
 //!
-//! Promise: over the whole corpus, at least the measured share of the oracle's positions is found at 1e-5 degree, and
-//! no position is given where the oracle has none. The corpus is no part of the project; without it the test says so.
+//! Promise: over the whole corpus, every valid position of the oracle's is found at 1e-5 degree with its date, its speed
+//! at 0.05 m/s and its course at 0.1 degree, but for the cases named below, and no position is given where the oracle
+//! has none. The corpus is no part of the project; without it the test says so.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,9 +13,12 @@ use serde::Deserialize;
 /// Share of the oracle's valid positions that must be found, percent.
 const MATCHED_PERCENT_MIN: f64 = 100.0;
 
-/// Matched positions whose date, or whose speed or course, differs: `pygpsdata-nmeafoo2` has one RMC whose speed is
-/// `X.138`; the oracle uses the rest of the sentence, we refuse it whole.
-const DIFFERENT_MAX: usize = 1;
+/// Where we differ from the oracle and why: log, line of the fix, reason.
+const DIFFERENT: [(&str, u32, &str); 1] = [(
+    "gp-320fw-2019-04-07-coldboot",
+    22,
+    "the log begins with the VTG of this fix's cycle; the oracle has no fix yet to count it for, we do",
+)];
 
 /// A fix as the oracle sees it.
 #[derive(Deserialize)]
@@ -33,8 +37,7 @@ struct Expected {
 struct Score {
     expected: usize,
     matched: usize,
-    other_date: usize,
-    other_motion: usize,
+    different: Vec<(String, u32)>,
     remarks: Vec<String>,
     false_positions: Vec<String>,
 }
@@ -58,11 +61,13 @@ fn positions_agree_with_independent_parsers() {
         eprintln!("{line}");
     }
     eprintln!("{} of {} positions matched ({percent:.2} %)", score.matched, score.expected);
-    eprintln!("of these, other date: {}, other speed or course: {}", score.other_date, score.other_motion);
+    for (log, line, reason) in DIFFERENT {
+        eprintln!("{log}: line {line} differs, as is known: {reason}");
+    }
     assert!(score.expected > 1_000, "the corpus is incomplete");
     assert_eq!(score.false_positions, Vec::<String>::new());
     assert!(percent >= MATCHED_PERCENT_MIN);
-    assert!(score.other_date <= DIFFERENT_MAX && score.other_motion <= DIFFERENT_MAX);
+    assert_eq!(score.different, DIFFERENT.map(|(log, line, _)| (log.to_owned(), line)));
 }
 
 fn score_log(log: &Path, score: &mut Score) {
@@ -96,13 +101,13 @@ fn score_details(name: &str, epoch: &Epoch, fix: &Expected, score: &mut Score) {
     let position = epoch.position.as_ref().expect("kept only these");
     let date = epoch.event_time.map(|time| time.to_string()[..10].to_owned());
     if fix.date.is_some() && date != fix.date {
-        score.other_date += 1;
+        score.different.push((name.to_owned(), fix.first_line));
         score.remarks.push(format!("{name}: line {}: date {date:?}, not {:?}", fix.first_line, fix.date));
     }
     let speed = position.speed_cmps.map(|cmps| f64::from(cmps) / 100.0);
     let course = position.course_cdeg.map(|cdeg| f64::from(cdeg) / 100.0);
     if !(near(speed, fix.speed_mps, 0.05) && near(course, fix.course.map(|course| course % 360.0), 0.1)) {
-        score.other_motion += 1;
+        score.different.push((name.to_owned(), fix.first_line));
         score.remarks.push(format!(
             "{name}: line {}: {speed:?} m/s {course:?}, not {:?} {:?}",
             fix.first_line, fix.speed_mps, fix.course
