@@ -10,6 +10,10 @@ use milepost_proto::DeviceId;
 use milepost_proto::config_table::{ConfigFault, Document, Table};
 
 use crate::reporting::ReportingPolicy;
+use crate::source::gpsd::GpsdServer;
+use crate::source::serial::NmeaReceiver;
+
+mod gnss;
 
 /// Everything the agent is told.
 #[derive(Debug, Clone, PartialEq)]
@@ -96,9 +100,11 @@ pub enum SourceKind {
     NmeaSerial {
         /// The device, best under `/dev/serial/by-id`.
         path: PathBuf,
-        /// Line speed, baud.
-        baud: u32,
+        /// What is on the line.
+        receiver: NmeaReceiver,
     },
+    /// Receivers that gpsd owns.
+    Gpsd(GpsdServer),
     /// A candump log, replayed once at its own pace.
     Candump {
         /// The log.
@@ -112,15 +118,19 @@ impl SourceKind {
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::NmeaSerial { .. } => "nmea_serial",
+            Self::Gpsd(_) => "gpsd",
             Self::Candump { .. } => "candump",
         }
     }
 
-    /// The device or file it reads.
+    /// What it reads and no other source may: a device, a file or an address.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub fn place(&self) -> String {
         match self {
-            Self::NmeaSerial { path, .. } | Self::Candump { path } => path,
+            Self::NmeaSerial { path, .. } | Self::Candump { path } => path.display().to_string(),
+            Self::Gpsd(GpsdServer { host, port, device, .. }) => {
+                format!("{host}:{port}{}", device.as_ref().map(|device| format!(" {device}")).unwrap_or_default())
+            }
         }
     }
 }
@@ -237,7 +247,7 @@ fn sources(root: &mut Table<'_>, folder: &Path) -> Vec<SourceConfig> {
             table.fault("name", "is used by another source; give each its own");
         }
         if let Some(kind) = &kind
-            && let Some(other) = sources.iter().find(|other| other.kind.path() == kind.path())
+            && let Some(other) = sources.iter().find(|other| other.kind.place() == kind.place())
         {
             table.fault("path", &format!("is already read by source {:?}; one device has one source", other.name));
         }
@@ -248,16 +258,12 @@ fn sources(root: &mut Table<'_>, folder: &Path) -> Vec<SourceConfig> {
 }
 
 fn source_kind(table: &mut Table<'_>, folder: &Path) -> Option<SourceKind> {
-    let kind = table.require::<String>("kind");
-    let path = table.require::<PathBuf>("path").map(|path| folder.join(path));
-    match kind?.as_str() {
-        "nmea_serial" => {
-            let baud = table.get_in("baud", 300..=4_000_000, 9_600);
-            Some(SourceKind::NmeaSerial { path: path?, baud })
-        }
-        "candump" => Some(SourceKind::Candump { path: path? }),
+    match table.require::<String>("kind")?.as_str() {
+        "nmea_serial" => gnss::nmea_serial(table, folder),
+        "gpsd" => Some(gnss::gpsd(table)),
+        "candump" => Some(SourceKind::Candump { path: folder.join(table.require::<PathBuf>("path")?) }),
         other => {
-            table.fault("kind", &format!("{other:?} is not a kind of source; use nmea_serial or candump"));
+            table.fault("kind", &format!("{other:?} is not a kind of source; use nmea_serial, gpsd or candump"));
             None
         }
     }

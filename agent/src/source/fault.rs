@@ -40,6 +40,8 @@ pub enum Fault {
     PoorFix,
     /// A fix farther from the last one than the vehicle can have come.
     Jump,
+    /// A peer, such as gpsd, refused what was asked of it.
+    PeerError,
     /// A line that cannot be read: of a candump log, of gpsd.
     Malformed,
     /// A frame that no table knows.
@@ -76,6 +78,7 @@ impl Fault {
         Self::UnconfirmedDate,
         Self::PoorFix,
         Self::Jump,
+        Self::PeerError,
         Self::Malformed,
         Self::UnknownId,
         Self::ShortFrame,
@@ -106,6 +109,7 @@ impl Fault {
             Self::UnconfirmedDate => "unconfirmed_date",
             Self::PoorFix => "poor_fix",
             Self::Jump => "jump",
+            Self::PeerError => "peer_error",
             Self::Malformed => "malformed",
             Self::UnknownId => "unknown_id",
             Self::ShortFrame => "short_frame",

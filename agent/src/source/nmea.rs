@@ -25,6 +25,7 @@ pub struct Decoder {
     framer: framer::Framer,
     assembler: epoch::Assembler,
     faults: Faults,
+    sentences: u64,
 }
 
 impl Decoder {
@@ -36,8 +37,9 @@ impl Decoder {
 
     /// Takes bytes; calls `ended` with each epoch they end, in order.
     pub fn push(&mut self, bytes: &[u8], mut ended: impl FnMut(Epoch)) {
-        let Self { framer, assembler, faults } = self;
+        let Self { framer, assembler, faults, sentences } = self;
         framer.push(bytes, faults, |body, faults| {
+            *sentences += 1;
             match sentence::parse(body, faults).and_then(|sentence| assembler.push(sentence)) {
                 Ok(epochs) => epochs.into_iter().flatten().for_each(&mut ended),
                 Err(fault) => faults.count(fault),
@@ -48,6 +50,12 @@ impl Decoder {
     /// The receiver fell silent, or its recording ended: the epoch under way is complete.
     pub fn flush(&mut self) -> Option<Epoch> {
         self.assembler.flush()
+    }
+
+    /// How many sentences were whole, of any kind.
+    #[must_use]
+    pub const fn sentences(&self) -> u64 {
+        self.sentences
     }
 
     /// What could not be used.
