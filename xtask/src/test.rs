@@ -7,6 +7,7 @@ mod group;
 mod test_binary;
 
 use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -20,7 +21,7 @@ use crate::scratch::Scratch;
 use crate::services::{broker_variables, odoo_variables};
 use crate::test::group::Group;
 use crate::test::test_binary::TestBinary;
-use crate::workspace;
+use crate::{gpsd, workspace};
 
 /// Which tests to run.
 #[derive(Debug, Args)]
@@ -61,6 +62,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 struct Services {
     broker: Option<Mosquitto>,
     odoo: Option<Odoo>,
+    gpsd: Option<PathBuf>,
 }
 
 impl Services {
@@ -69,14 +71,17 @@ impl Services {
         let broker =
             if needed(Group::needs_broker) { Some(Mosquitto::start(scratch, interrupt, watch)?) } else { None };
         let odoo = if needed(Group::needs_odoo) { Some(Odoo::start(scratch, interrupt, watch)?) } else { None };
-        Ok(Self { broker, odoo })
+        let gpsd = if needed(Group::needs_gpsd) { Some(gpsd::ensure(interrupt, watch)?) } else { None };
+        Ok(Self { broker, odoo, gpsd })
     }
 
     fn variables(&self, group: Group) -> Vec<(&'static str, String)> {
         let broker = self.broker.as_ref().filter(|_| group.needs_broker());
         let odoo = self.odoo.as_ref().filter(|_| group.needs_odoo());
         let told = broker.into_iter().flat_map(broker_variables);
-        told.chain(odoo.into_iter().flat_map(odoo_variables)).collect()
+        let told = told.chain(odoo.into_iter().flat_map(odoo_variables));
+        let gpsd = self.gpsd.as_ref().filter(|_| group.needs_gpsd());
+        told.chain(gpsd.map(|gpsd| ("MILEPOST_GPSD", gpsd.display().to_string()))).collect()
     }
 }
 

@@ -34,7 +34,7 @@ pub enum Fault {
     ImplausibleDate,
     /// A fix dated 1024 or 2048 weeks back by a receiver that lost count; it was redated by the agent's clock.
     WeekRollover,
-    /// A fix whose date nothing confirms yet; its time is not believed.
+    /// A fix whose date nothing confirms yet; it is not used.
     UnconfirmedDate,
     /// A fix worse than the source's policy wants.
     PoorFix,

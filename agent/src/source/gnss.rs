@@ -1,7 +1,7 @@
 //! Fixes as a receiver gives them, into fixes as the agent uses them.
 //!
 //! Promise: pure. A time that cannot be believed never reaches a record and never sets the clock; a fix that the
-//! source's policy does not want is counted and goes no further. Every receiver's fixes pass here, however they came.
+//! source's policy does not want is counted and goes no further, and neither does one whose date is in dispute. Every receiver's fixes pass here, however they came.
 
 use milepost_proto::{Position, Reading, TimeQuality, Timestamp};
 
@@ -44,18 +44,23 @@ impl FixJudge {
         (now, quality): (Timestamp, TimeQuality),
         faults: &mut Faults,
     ) -> Option<Judged> {
-        let event_time = event_time.and_then(|said| match self.dates.judge(said, now, quality) {
-            Ok(dated) => {
+        let event_time = match event_time.map(|said| self.dates.judge(said, now, quality)) {
+            Some(Ok(dated)) => {
                 if dated.rolled_over {
                     faults.count(Fault::WeekRollover);
                 }
                 Some(dated.event_time)
             }
-            Err(fault) => {
+            Some(Err(fault)) => {
                 faults.count(fault);
+                // The next fix settles whose time is right; dated by the wrong one, this would seem to be from the future.
+                if fault == Fault::UnconfirmedDate {
+                    return None;
+                }
                 None
             }
-        });
+            None => None,
+        };
         if let Err(fault) = self.gate.pass(&position, event_time.unwrap_or(now)) {
             faults.count(fault);
             return None;

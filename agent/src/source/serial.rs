@@ -383,12 +383,13 @@ mod tests {
         let mut bench = Bench::start();
         let mut pty = bench.plug();
         bench.opened().await;
-        pty.master.write_all(rmc_of(1, "010635").as_bytes()).expect("write");
-        assert_eq!(bench.observation().await.event_time, None);
-        pty.master.write_all(rmc_of(2, "010635").as_bytes()).expect("write");
+        for second in 1..=2 {
+            pty.master.write_all(rmc_of(second, "010635").as_bytes()).expect("write");
+        }
         let event_time = bench.observation().await.event_time.map(|time| time.to_string());
         assert_eq!(event_time.as_deref(), Some("2035-06-01T12:00:02.000Z"));
         assert!(bench.clock.wall().0.to_string().starts_with("2035-06-01T12:00:0"));
+        assert_eq!(bench.faults.get("unconfirmed_date"), Some(&1));
     }
 
     #[tokio::test]
