@@ -1,11 +1,22 @@
 //! `check`: what is wrong with this configuration and with what it points at, without changing anything.
+//!
+//! Promise: each source is opened as the agent would and listened to for [`LISTEN`]; what it said is shown. A receiver
+//! that says nothing is wrong; a bus may well be silent while the ignition is off.
 
 use std::fmt;
 use std::path::Path;
+use std::time::Duration;
 
-use crate::config::{Config, SourceKind};
+use crate::config::{Config, SourceConfig, SourceKind};
 use crate::identity;
-use crate::source::socketcan::CanInterface;
+use crate::source::listen::{Heard, listen};
+
+/// How long each source is listened to.
+pub const LISTEN: Duration = Duration::from_secs(2);
+/// How much longer for each further line speed that may have to be tried.
+const SPEED_TRIAL: Duration = Duration::from_secs(4);
+/// Most of the latest raw input that is shown, characters.
+const RAW_CHARS_MAX: usize = 90;
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,11 +70,67 @@ pub fn check(config: &Config) -> Vec<Finding> {
         let trouble = |error| format!("{error}; the agent will keep trying, start the broker or mend host and port");
         findings.push(Finding::new(format!("MQTT broker {}:{}", mqtt.host, mqtt.port), connected.map_err(trouble)));
     }
-    findings.extend(config.sources.iter().map(|source| {
-        let (path, kind) = (source.kind.path(), source.kind.as_str());
-        Finding::new(format!("source {} ({kind} {})", source.name, path.display()), check_source(&source.kind))
-    }));
+    findings.extend(check_sources(&config.sources));
     findings
+}
+
+/// Listens to all at the same time.
+fn check_sources(sources: &[SourceConfig]) -> Vec<Finding> {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return vec![Finding::new("the sources", Err(format!("cannot be listened to: {error}")))],
+    };
+    runtime.block_on(async {
+        let trials = sources.iter().map(|source| {
+            let source = source.clone();
+            tokio::spawn(async move {
+                let heard = listen(&source, patience(&source.kind)).await;
+                judge(&source, &heard)
+            })
+        });
+        let mut findings = Vec::new();
+        for trial in trials.collect::<Vec<_>>() {
+            findings.extend(trial.await);
+        }
+        findings
+    })
+}
+
+fn patience(kind: &SourceKind) -> Duration {
+    let further_speeds = match kind {
+        SourceKind::NmeaSerial { receiver, .. } => receiver.bauds.len().saturating_sub(1),
+        _ => 0,
+    };
+    LISTEN + SPEED_TRIAL * u32::try_from(further_speeds).unwrap_or(u32::MAX)
+}
+
+/// What to say of a source of which this was heard.
+fn judge(source: &SourceConfig, heard: &Heard) -> Finding {
+    let what = format!("source {} ({} {})", source.name, source.kind.as_str(), source.kind.place());
+    let faults = heard.faults.iter().map(|(kind, count)| format!("{kind} {count}")).collect::<Vec<_>>().join(", ");
+    if let Some(why) = &heard.lost {
+        return Finding::new(what, Err(why.clone()));
+    }
+    let receiver = matches!(source.kind, SourceKind::NmeaSerial { .. } | SourceKind::Gpsd(_));
+    if heard.reports == 0 && !faults.is_empty() {
+        let mend = if receiver { "is this the right device, at the right baud?" } else { "is this the right device?" };
+        return Finding::new(what, Err(format!("only unusable input was heard ({faults}); {mend}")));
+    }
+    if heard.reports == 0 && receiver {
+        return Finding::new(what, Err("says nothing; is the receiver powered and set to send?".to_owned()));
+    }
+    let mut said = match (heard.reports, heard.observations) {
+        (0, _) => "nothing was heard".to_owned(),
+        (_, 0) if receiver => "it speaks, but has no fix".to_owned(),
+        (_, observations) => format!("{observations} observations"),
+    };
+    if let Some(raw) = &heard.raw {
+        said.push_str(&format!("; last: {}", raw.chars().take(RAW_CHARS_MAX).collect::<String>()));
+    }
+    if !faults.is_empty() {
+        said.push_str(&format!("; unusable: {faults}"));
+    }
+    Finding::new(format!("{what}: {said}"), Ok(()))
 }
 
 fn folder(path: &Path) -> &Path {
@@ -82,20 +149,59 @@ fn check_folder(folder: &Path) -> Result<(), String> {
         .map_err(|error| format!("cannot be written ({error}); give it to the user that runs the agent"))
 }
 
-fn check_source(kind: &SourceKind) -> Result<(), String> {
-    match kind {
-        SourceKind::NmeaSerial { path, baud } => {
-            let port = tokio_serial::new(path.to_string_lossy(), *baud);
-            let opened = port.open();
-            opened.map(drop).map_err(|error| format!("{error}; plug the receiver in or mend path"))
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+    use crate::source::pty::Pty;
+    use crate::source::serial::NmeaReceiver;
+
+    fn receiver(path: &Path) -> SourceConfig {
+        let kind = SourceKind::NmeaSerial { path: path.to_owned(), receiver: NmeaReceiver::default() };
+        SourceConfig { name: "gnss".to_owned(), kind }
+    }
+
+    #[test]
+    fn what_a_receiver_says_decides_whether_it_is_good() {
+        let source = receiver(Path::new("/dev/x"));
+        let heard = |reports, observations, faults: &[(&'static str, u64)]| Heard {
+            opened: true,
+            reports,
+            observations,
+            faults: faults.iter().copied().collect(),
+            raw: (reports > 0).then(|| "$GPRMC".to_owned()),
+            ..Heard::default()
+        };
+        let lost = Heard { lost: Some("it is gone".to_owned()), ..heard(3, 3, &[]) };
+        for (heard, expected) in [
+            (heard(2, 2, &[]), "ok    source gnss (nmea_serial /dev/x): 2 observations; last: $GPRMC"),
+            (
+                heard(2, 0, &[("noise", 1)]),
+                "ok    source gnss (nmea_serial /dev/x): it speaks, but has no fix; last: $GPRMC; unusable: noise 1",
+            ),
+            (
+                heard(0, 0, &[("noise", 9)]),
+                "WRONG source gnss (nmea_serial /dev/x): only unusable input was heard (noise 9); is this the right \
+                 device, at the right baud?",
+            ),
+            (
+                heard(0, 0, &[]),
+                "WRONG source gnss (nmea_serial /dev/x): says nothing; is the receiver powered and set to send?",
+            ),
+            (lost, "WRONG source gnss (nmea_serial /dev/x): it is gone"),
+        ] {
+            assert_eq!(judge(&source, &heard).to_string(), expected);
         }
-        SourceKind::SocketCan { interface, fd, .. } => CanInterface::new(interface, *fd).open().map(drop),
-        SourceKind::Slcan { path, baud, .. } => {
-            let port = tokio_serial::new(path.to_string_lossy(), *baud);
-            port.open().map(drop).map_err(|error| format!("{error}; plug the adapter in or mend path"))
-        }
-        SourceKind::Candump { path } => {
-            std::fs::File::open(path).map(drop).map_err(|error| format!("{error}; mend path"))
-        }
+    }
+
+    #[test]
+    fn a_receiver_that_speaks_is_heard_and_one_that_is_absent_is_named() {
+        let mut pty = Pty::open().expect("pty");
+        pty.master.write_all(b"$GPGLL,5206.00,N,00454.00,E,120001.00,A,A*6F\r\n").expect("write");
+        let findings = check_sources(&[receiver(&pty.slave), receiver(Path::new("/dev/no-such-device"))]);
+        let shown: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        assert!(shown[0].starts_with("ok") && shown[0].contains("1 observations; last: $GPGLL"), "{shown:?}");
+        assert!(shown[1].starts_with("WRONG") && shown[1].contains("plug the receiver in"), "{shown:?}");
     }
 }

@@ -173,7 +173,7 @@ fn replay_until_signal(mut config: Config, nmea: &Path, speed: f64) -> anyhow::R
         let feed = replay::feed(nmea, speed, shutdown.clone())?;
         let receiver = config.sources.iter_mut().find_map(|source| match &mut source.kind {
             SourceKind::NmeaSerial { path, .. } => Some(path),
-            SourceKind::Candump { .. } | SourceKind::SocketCan { .. } | SourceKind::Slcan { .. } => None,
+            _ => None,
         });
         *receiver.context("the configuration has no nmea_serial source to feed the recording to")? = feed.slave;
         run::run(config, Clock::replay(feed.began, speed), shutdown).await

@@ -10,13 +10,12 @@ use milepost_proto::DeviceId;
 use milepost_proto::config_table::{ConfigFault, Document, Table};
 
 use crate::reporting::ReportingPolicy;
-use crate::source::slcan::Bitrate;
 
-/// Longest name of a network interface, bytes (Linux's `IFNAMSIZ` with its end).
-const INTERFACE_NAME_MAX: usize = 15;
+mod bus;
+mod gnss;
+mod source;
 
-/// Names no source may have: none, and those under which the driver app's ways in appear among the sources.
-const RESERVED_NAMES: [&str; 3] = ["", "http", "mqtt"];
+pub use source::{SourceConfig, SourceKind};
 
 /// Everything the agent is told.
 #[derive(Debug, Clone, PartialEq)]
@@ -87,82 +86,6 @@ pub struct MqttConfig {
     pub password_file: Option<PathBuf>,
 }
 
-/// `[[source]]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SourceConfig {
-    /// Unique name, shown on the status page.
-    pub name: String,
-    /// What it is.
-    pub kind: SourceKind,
-}
-
-/// What a source is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SourceKind {
-    /// A GNSS receiver on a serial line.
-    NmeaSerial {
-        /// The device, best under `/dev/serial/by-id`.
-        path: PathBuf,
-        /// Line speed, baud.
-        baud: u32,
-    },
-    /// A candump log, replayed once at its own pace.
-    Candump {
-        /// The log.
-        path: PathBuf,
-    },
-    /// A CAN interface of the kernel.
-    SocketCan {
-        /// Its name, such as `can0`.
-        interface: String,
-        /// Whether CAN FD frames are received as well.
-        fd: bool,
-        /// Whether this source may send. Nothing does yet.
-        transmit: bool,
-    },
-    /// A CAN adapter on a serial line that speaks the LAWICEL protocol.
-    Slcan {
-        /// The device, best under `/dev/serial/by-id`.
-        path: PathBuf,
-        /// Line speed, baud; adapters on USB do not care.
-        baud: u32,
-        /// Bit rate of the bus.
-        bitrate: Bitrate,
-        /// Whether the adapter takes part in the bus (it acknowledges frames); otherwise it only listens.
-        transmit: bool,
-    },
-}
-
-impl SourceKind {
-    /// The kind's word in the configuration.
-    #[must_use]
-    pub const fn as_str(&self) -> &'static str {
-        match self {
-            Self::NmeaSerial { .. } => "nmea_serial",
-            Self::Candump { .. } => "candump",
-            Self::SocketCan { .. } => "socketcan",
-            Self::Slcan { .. } => "slcan",
-        }
-    }
-
-    /// The device, file or interface it reads.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        match self {
-            Self::NmeaSerial { path, .. } | Self::Candump { path } | Self::Slcan { path, .. } => path,
-            Self::SocketCan { interface, .. } => Path::new(interface),
-        }
-    }
-
-    /// The configuration's key for [`SourceKind::path`].
-    const fn path_key(&self) -> &'static str {
-        match self {
-            Self::NmeaSerial { .. } | Self::Candump { .. } | Self::Slcan { .. } => "path",
-            Self::SocketCan { .. } => "interface",
-        }
-    }
-}
-
 impl Config {
     /// Reads `text`, the content of a file in `folder`.
     ///
@@ -185,7 +108,7 @@ fn read(mut root: Table<'_>, folder: &Path) -> Option<Config> {
     let http = root.table("http").map(http);
     let mqtt = root.table("mqtt").map(|table| mqtt(table, folder));
     let reporting = root.table("reporting").map(reporting).unwrap_or_default();
-    let sources = sources(&mut root, folder);
+    let sources = source::sources(&mut root, folder);
     root.finish();
     Some(Config {
         device: device?,
@@ -268,78 +191,11 @@ fn reporting(mut table: Table<'_>) -> ReportingPolicy {
     policy
 }
 
-fn sources(root: &mut Table<'_>, folder: &Path) -> Vec<SourceConfig> {
-    let mut sources: Vec<SourceConfig> = Vec::new();
-    for mut table in root.tables("source") {
-        let name = table.require::<String>("name");
-        if let Some(name) = name.as_deref().filter(|name| RESERVED_NAMES.contains(name)) {
-            table.fault("name", &format!("must not be {name:?}; give the source a name of its own"));
-        }
-        let kind = source_kind(&mut table, folder);
-        if sources.iter().any(|other| Some(&other.name) == name.as_ref()) {
-            table.fault("name", "is used by another source; give each its own");
-        }
-        if let Some(kind) = &kind
-            && let Some(other) = sources.iter().find(|other| other.kind.path() == kind.path())
-        {
-            table.fault(
-                kind.path_key(),
-                &format!("is already read by source {:?}; one device has one source", other.name),
-            );
-        }
-        table.finish();
-        sources.extend(name.zip(kind).map(|(name, kind)| SourceConfig { name, kind }));
-    }
-    sources
-}
-
-fn source_kind(table: &mut Table<'_>, folder: &Path) -> Option<SourceKind> {
-    let kind = table.require::<String>("kind");
-    if kind.as_deref() == Some("socketcan") {
-        return socketcan(table);
-    }
-    let path = table.require::<PathBuf>("path").map(|path| folder.join(path));
-    match kind?.as_str() {
-        "nmea_serial" => {
-            let baud = table.get_in("baud", 300..=4_000_000, 9_600);
-            Some(SourceKind::NmeaSerial { path: path?, baud })
-        }
-        "candump" => Some(SourceKind::Candump { path: path? }),
-        "slcan" => slcan(table, path),
-        other => {
-            let kinds = "use nmea_serial, socketcan, slcan or candump";
-            table.fault("kind", &format!("{other:?} is not a kind of source; {kinds}"));
-            None
-        }
-    }
-}
-
-fn socketcan(table: &mut Table<'_>) -> Option<SourceKind> {
-    let interface = table.require::<String>("interface");
-    if interface.as_ref().is_some_and(|name| name.is_empty() || name.len() > INTERFACE_NAME_MAX || name.contains('/')) {
-        table.fault("interface", "must be the name of a network interface, such as can0");
-    }
-    let fd = table.get_or("fd", false);
-    let transmit = table.get_or("transmit", false);
-    Some(SourceKind::SocketCan { interface: interface?, fd, transmit })
-}
-
-fn slcan(table: &mut Table<'_>, path: Option<PathBuf>) -> Option<SourceKind> {
-    let baud = table.get_in("baud", 300..=4_000_000, 115_200);
-    let bit_s = table.require::<u32>("bitrate");
-    let bitrate = bit_s.and_then(Bitrate::from_bit_s);
-    if bit_s.is_some() && bitrate.is_none() {
-        table.fault("bitrate", &format!("must be one of {} bits per second", Bitrate::all()));
-    }
-    let transmit = table.get_or("transmit", false);
-    Some(SourceKind::Slcan { path: path?, baud, bitrate: bitrate?, transmit })
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    const GOOD: &str = r#"
+    pub(crate) const GOOD: &str = r#"
 device = "truck-7"
 
 [spool]
@@ -358,7 +214,7 @@ path = "/dev/ttyUSB0"
 baud = 4800
 "#;
 
-    fn faults(text: &str) -> Vec<String> {
+    pub(crate) fn faults(text: &str) -> Vec<String> {
         match Config::parse(text, Path::new("/etc/milepost")) {
             Ok(_) => Vec::new(),
             Err(faults) => faults.iter().map(ToString::to_string).collect(),
@@ -417,45 +273,6 @@ baud = 4800
         check("\"gnss\"", "\"http\"", "line 14: source.name must not be \"http\"; give the source a name of its own");
         let why = "is not an address such as https://gateway.example:8443 (empty host)";
         check("https://gateway.example:8443/", "https://", &format!("line 8: gateway.url {why}"));
-    }
-
-    #[test]
-    fn a_bus_is_only_listened_to_unless_the_file_says_otherwise() {
-        let text = format!(
-            "{GOOD}\n[[source]]\nname = \"a\"\nkind = \"socketcan\"\ninterface = \"can0\"\n\
-             [[source]]\nname = \"b\"\nkind = \"slcan\"\npath = \"/dev/ttyACM0\"\nbitrate = 500000\n"
-        );
-        let sources = Config::parse(&text, Path::new("/")).expect("no mistakes").sources;
-        let kinds: Vec<_> = sources.into_iter().skip(1).map(|source| source.kind).collect();
-        let bitrate = Bitrate::from_bit_s(500_000).expect("known");
-        assert_eq!(
-            kinds,
-            [
-                SourceKind::SocketCan { interface: "can0".to_owned(), fd: false, transmit: false },
-                SourceKind::Slcan { path: "/dev/ttyACM0".into(), baud: 115_200, bitrate, transmit: false },
-            ]
-        );
-    }
-
-    #[test]
-    fn mistakes_of_a_bus_are_named_with_what_would_do() {
-        let bus = |name: &str, more: &str| format!("[[source]]\nname = \"{name}\"\n{more}\n");
-        let text = [
-            GOOD.to_owned(),
-            bus("a", "kind = \"socketcan\"\ninterface = \"/dev/can0\""),
-            bus("b", "kind = \"slcan\"\npath = \"/dev/x\"\nbitrate = 333000"),
-            bus("c", "kind = \"socketcan\"\ninterface = \"can0\""),
-            bus("d", "kind = \"socketcan\"\ninterface = \"can0\""),
-        ];
-        let found = faults(&text.concat());
-        assert_eq!(found.len(), 3, "{found:?}");
-        for (fault, part) in found.iter().zip([
-            "source.interface must be the name",
-            "source.bitrate must be one of 10000, ",
-            "source.interface is already read by source \"c\"",
-        ]) {
-            assert!(fault.contains(part), "{fault}");
-        }
     }
 
     #[test]

@@ -156,6 +156,7 @@ mod tests {
     use crate::clock::Clock;
     use crate::config::{SourceConfig, SourceKind};
     use crate::event::{EVENTS_MAX, Event};
+    use crate::source::serial::NmeaReceiver;
     use crate::source::{self, SourceLink, SourceNews};
 
     fn recording(folder: &Path) -> PathBuf {
@@ -178,7 +179,7 @@ mod tests {
         assert_eq!(feed.began.to_string(), "2021-06-01T12:00:00.000Z");
         let (sender, mut events) = mpsc::channel(EVENTS_MAX);
         let link = SourceLink::new("gnss", sender, Clock::replay(feed.began, 100.0));
-        let kind = SourceKind::NmeaSerial { path: feed.slave.clone(), baud: 9_600 };
+        let kind = SourceKind::NmeaSerial { path: feed.slave.clone(), receiver: NmeaReceiver::default() };
         let source = source::spawn(&SourceConfig { name: "gnss".to_owned(), kind }, link, shutdown.clone());
         let mut seconds = Vec::new();
         while seconds.len() < 50 {

@@ -15,6 +15,7 @@ mod track;
 
 use change::{Changes, Levels};
 use track::Track;
+pub(crate) use track::distance_m;
 
 /// Most names of signals, and of switches, that are followed; a name beyond is not kept, and counted.
 pub const NAMES_MAX: usize = 1_024;

@@ -21,8 +21,10 @@ use socketcan::CanInterface;
 mod bus;
 pub mod can;
 pub mod candump;
-pub mod date_gate;
 pub mod fault;
+pub mod gnss;
+pub mod gpsd;
+pub mod listen;
 pub mod nmea;
 pub mod pty;
 mod reopening;
@@ -30,14 +32,17 @@ pub mod serial;
 pub mod slcan;
 pub mod socketcan;
 
+pub use listen::listen;
+
 /// Starts a source. It ends at shutdown, when nobody listens any more, or at the end of what it reads.
 #[must_use]
 pub fn spawn(config: &SourceConfig, link: SourceLink, shutdown: CancellationToken) -> JoinHandle<()> {
     match &config.kind {
-        SourceKind::NmeaSerial { path, baud } => {
-            let line = serial::SerialLine::new(path, *baud).at_speed(link.clock().speed());
+        SourceKind::NmeaSerial { path, receiver } => {
+            let line = serial::SerialLine::new(path, receiver.clone()).at_speed(link.clock().speed());
             tokio::spawn(serial::run(line, link, shutdown))
         }
+        SourceKind::Gpsd(server) => tokio::spawn(gpsd::run(server.clone(), link, shutdown)),
         SourceKind::Candump { path } => tokio::spawn(candump::run(path.clone(), link, shutdown)),
         SourceKind::SocketCan { interface, fd, transmit: _ } => {
             tokio::spawn(socketcan::run(CanInterface::new(interface, *fd), link, shutdown))

@@ -8,6 +8,7 @@ mod bench;
 pub mod certs;
 mod clock;
 mod demo;
+mod gpsd;
 mod interrupt;
 mod mosquitto;
 mod nmea;

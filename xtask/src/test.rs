@@ -21,7 +21,7 @@ use crate::scratch::Scratch;
 use crate::services::{broker_variables, odoo_variables};
 use crate::test::group::Group;
 use crate::test::test_binary::TestBinary;
-use crate::{uml, workspace};
+use crate::{gpsd, uml, workspace};
 
 /// Which tests to run.
 #[derive(Debug, Args)]
@@ -63,6 +63,7 @@ struct Services {
     broker: Option<Mosquitto>,
     odoo: Option<Odoo>,
     kernel: Option<PathBuf>,
+    gpsd: Option<PathBuf>,
 }
 
 impl Services {
@@ -72,7 +73,8 @@ impl Services {
             if needed(Group::needs_broker) { Some(Mosquitto::start(scratch, interrupt, watch)?) } else { None };
         let odoo = if needed(Group::needs_odoo) { Some(Odoo::start(scratch, interrupt, watch)?) } else { None };
         let kernel = if needed(Group::needs_kernel) { uml::find_or_install(interrupt, watch)? } else { None };
-        Ok(Self { broker, odoo, kernel })
+        let gpsd = if needed(Group::needs_gpsd) { Some(gpsd::ensure(interrupt, watch)?) } else { None };
+        Ok(Self { broker, odoo, kernel, gpsd })
     }
 
     fn variables(&self, group: Group) -> Vec<(&'static str, String)> {
@@ -81,7 +83,9 @@ impl Services {
         let kernel = self.kernel.as_ref().filter(|_| group.needs_kernel());
         let told = broker.into_iter().flat_map(broker_variables);
         let told = told.chain(odoo.into_iter().flat_map(odoo_variables));
-        told.chain(kernel.map(|kernel| ("MILEPOST_UML", kernel.display().to_string()))).collect()
+        let gpsd = self.gpsd.as_ref().filter(|_| group.needs_gpsd());
+        let told = told.chain(kernel.map(|kernel| ("MILEPOST_UML", kernel.display().to_string())));
+        told.chain(gpsd.map(|gpsd| ("MILEPOST_GPSD", gpsd.display().to_string()))).collect()
     }
 }
 

@@ -146,8 +146,8 @@ enum Motion {
     CameToStand,
 }
 
-/// Great-circle distance.
-fn distance_m(from: &Position, to: &Position) -> f64 {
+/// Great-circle distance, metres.
+pub(crate) fn distance_m(from: &Position, to: &Position) -> f64 {
     let (lat_a, lat_b) = (from.lat_deg().to_radians(), to.lat_deg().to_radians());
     let half_lat = ((lat_b - lat_a) / 2.0).sin();
     let half_lon = ((to.lon_deg() - from.lon_deg()).to_radians() / 2.0).sin();

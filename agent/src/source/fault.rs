@@ -32,7 +32,17 @@ pub enum Fault {
     Late,
     /// A fix dated before this software existed, or far from the clock the receiver set before; its time is not believed.
     ImplausibleDate,
-    /// A candump line that cannot be read.
+    /// A fix dated 1024 or 2048 weeks back by a receiver that lost count; it was redated by the agent's clock.
+    WeekRollover,
+    /// A fix whose date nothing confirms yet; it is not used.
+    UnconfirmedDate,
+    /// A fix worse than the source's policy wants.
+    PoorFix,
+    /// A fix farther from the last one than the vehicle can have come.
+    Jump,
+    /// A peer, such as gpsd, refused what was asked of it.
+    PeerError,
+    /// A line that cannot be read: of a candump log, of gpsd.
     Malformed,
     /// A frame that no table knows.
     UnknownId,
@@ -57,7 +67,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    const ALL: [Self; 23] = [
+    const ALL: &'static [Self] = &[
         Self::Noise,
         Self::Torn,
         Self::TooLong,
@@ -70,6 +80,11 @@ impl Fault {
         Self::OutOfRange,
         Self::Late,
         Self::ImplausibleDate,
+        Self::WeekRollover,
+        Self::UnconfirmedDate,
+        Self::PoorFix,
+        Self::Jump,
+        Self::PeerError,
         Self::Malformed,
         Self::UnknownId,
         Self::ShortFrame,
@@ -99,6 +114,11 @@ impl Fault {
             Self::OutOfRange => "out_of_range",
             Self::Late => "late",
             Self::ImplausibleDate => "implausible_date",
+            Self::WeekRollover => "week_rollover",
+            Self::UnconfirmedDate => "unconfirmed_date",
+            Self::PoorFix => "poor_fix",
+            Self::Jump => "jump",
+            Self::PeerError => "peer_error",
             Self::Malformed => "malformed",
             Self::UnknownId => "unknown_id",
             Self::ShortFrame => "short_frame",
@@ -115,9 +135,15 @@ impl Fault {
 }
 
 /// Counts of faults since they were last taken.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Faults {
     counts: [u64; Fault::ALL.len()],
+}
+
+impl Default for Faults {
+    fn default() -> Self {
+        Self { counts: [0; Fault::ALL.len()] }
+    }
 }
 
 impl Faults {
@@ -147,7 +173,7 @@ impl Faults {
 
     /// The counts by kind, and starts again from zero. Kinds that did not occur are absent.
     pub fn take(&mut self) -> FaultCounts {
-        let counts = std::mem::take(&mut self.counts);
+        let counts = std::mem::take(self).counts;
         Fault::ALL.iter().zip(counts).filter(|(_, count)| *count > 0).map(|(fault, n)| (fault.as_str(), n)).collect()
     }
 }
@@ -160,7 +186,7 @@ mod tests {
     fn every_kind_is_counted_under_its_own_word_once() {
         let mut faults = Faults::default();
         for fault in Fault::ALL {
-            faults.count(fault);
+            faults.count(*fault);
         }
         let counts = faults.take();
         assert_eq!(counts.len(), Fault::ALL.len());

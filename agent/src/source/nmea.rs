@@ -4,10 +4,12 @@
 //! is counted by kind and spoils nothing after it. No position is given that the receiver does not stand by. After
 //! start nothing is allocated.
 //!
-//! `framer` finds sentences, `sentence` reads them with `field` and `day`, `epoch` merges those of one time of day.
+//! `framer` finds sentences, `sentence` reads them with `field` and `day`, `epoch` merges those of one time of day and
+//! `cycle` knows when the receiver has said all it has to say about it.
 
 use super::fault::Faults;
 
+mod cycle;
 mod day;
 mod epoch;
 mod field;
@@ -15,7 +17,7 @@ mod framer;
 mod sentence;
 
 pub use epoch::Epoch;
-pub use framer::SENTENCE_BYTES_MAX;
+pub use framer::{Checksum, SENTENCE_BYTES_MAX};
 
 /// Decodes one receiver's bytes.
 #[derive(Debug, Clone, Default)]
@@ -23,15 +25,23 @@ pub struct Decoder {
     framer: framer::Framer,
     assembler: epoch::Assembler,
     faults: Faults,
+    sentences: u64,
 }
 
 impl Decoder {
+    /// A decoder for a receiver that may leave checksums out, or must not.
+    #[must_use]
+    pub fn new(checksum: Checksum) -> Self {
+        Self { framer: framer::Framer::new(checksum), ..Self::default() }
+    }
+
     /// Takes bytes; calls `ended` with each epoch they end, in order.
     pub fn push(&mut self, bytes: &[u8], mut ended: impl FnMut(Epoch)) {
-        let Self { framer, assembler, faults } = self;
+        let Self { framer, assembler, faults, sentences } = self;
         framer.push(bytes, faults, |body, faults| {
-            match sentence::parse(body).and_then(|sentence| assembler.push(sentence)) {
-                Ok(epoch) => epoch.into_iter().for_each(&mut ended),
+            *sentences += 1;
+            match sentence::parse(body, faults).and_then(|sentence| assembler.push(sentence)) {
+                Ok(epochs) => epochs.into_iter().flatten().for_each(&mut ended),
                 Err(fault) => faults.count(fault),
             }
         });
@@ -40,6 +50,12 @@ impl Decoder {
     /// The receiver fell silent, or its recording ended: the epoch under way is complete.
     pub fn flush(&mut self) -> Option<Epoch> {
         self.assembler.flush()
+    }
+
+    /// How many sentences were whole, of any kind.
+    #[must_use]
+    pub const fn sentences(&self) -> u64 {
+        self.sentences
     }
 
     /// What could not be used.
@@ -58,8 +74,8 @@ impl Decoder {
 #[must_use]
 pub fn time_of_day_ms(line: &[u8]) -> Option<u32> {
     let mut found = None;
-    framer::Framer::default().push(line, &mut Faults::default(), |body, _| {
-        if let Ok(sentence::Sentence::Fix(fix)) = sentence::parse(body) {
+    framer::Framer::default().push(line, &mut Faults::default(), |body, faults| {
+        if let Ok(sentence::Sentence::Fix(fix)) = sentence::parse(body, faults) {
             found = found.or(fix.time_of_day_ms);
         }
     });

@@ -1,19 +1,22 @@
 //! A GNSS receiver on a serial line.
 //!
 //! Promise: an unplugged receiver is reported lost once and heard again as soon as its path opens; the agent never
-//! spins on a dead line. Zero bytes mean unplugged (a USB line reads them for ever). Decoding is [`super::nmea`]'s.
+//! spins on a dead line. Zero bytes mean unplugged (a USB line reads them for ever). Decoding is [`super::nmea`]'s, which
+//! fixes to use is [`super::gnss`]'s, and which speed to listen at is decided in `speed`.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
-use tokio_serial::{SerialPortBuilderExt, SerialStream};
+use tokio_serial::{SerialPort as _, SerialPortBuilderExt, SerialStream};
 use tokio_util::sync::CancellationToken;
 
-use super::date_gate::DateGate;
-use super::fault::Fault;
-use super::nmea::{Decoder, Epoch};
+use super::gnss::{FixJudge, FixPolicy};
+use super::nmea::{Checksum, Decoder, Epoch};
 use super::{Observation, ShuttingDown, SourceLink, SourceNews};
+use speed::SpeedSearch;
+
+mod speed;
 
 /// Most bytes taken at once.
 const READ_BYTES_MAX: usize = 4_096;
@@ -23,14 +26,31 @@ const FAULTS_WAITING_MAX: u64 = 64;
 const SILENCE_MIN: Duration = Duration::from_millis(20);
 /// Beyond this speed silences do not get shorter.
 const SPEED_MAX: f64 = 1_000.0;
+/// What the receiver on a line is like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NmeaReceiver {
+    /// Line speeds to try, baud; the first is the likeliest.
+    pub bauds: Vec<u32>,
+    /// Whether it must send checksums.
+    pub checksum: Checksum,
+    /// Which of its fixes to use.
+    pub fixes: FixPolicy,
+}
+
+impl Default for NmeaReceiver {
+    /// 9,600 baud, with checksums, every fix.
+    fn default() -> Self {
+        Self { bauds: vec![9_600], checksum: Checksum::Required, fixes: FixPolicy::default() }
+    }
+}
 
 /// Which line, and how patient to be with it.
 #[derive(Debug, Clone)]
 pub struct SerialLine {
     /// The device.
     pub path: PathBuf,
-    /// Line speed, baud.
-    pub baud: u32,
+    /// What is on it.
+    pub receiver: NmeaReceiver,
     /// A silence this long ends an epoch.
     pub silence: Duration,
     /// First wait before the line is opened again; doubled up to `reopen_max`.
@@ -42,10 +62,10 @@ pub struct SerialLine {
 impl SerialLine {
     /// A line with the usual patience: 300 ms, and 1 s to 30 s.
     #[must_use]
-    pub fn new(path: &Path, baud: u32) -> Self {
+    pub fn new(path: &Path, receiver: NmeaReceiver) -> Self {
         Self {
             path: path.to_owned(),
-            baud,
+            receiver,
             silence: Duration::from_millis(300),
             reopen_min: Duration::from_secs(1),
             reopen_max: Duration::from_secs(30),
@@ -59,22 +79,20 @@ impl SerialLine {
         Self { silence, ..self }
     }
 
-    /// Opens it: 8 data bits, no parity, one stop bit, and nobody else's.
+    /// Opens it at `baud`: 8 data bits, no parity, one stop bit, and nobody else's.
     ///
     /// # Errors
     /// What is in the way and what to do about it, in a sentence.
-    pub fn open(&self) -> Result<SerialStream, String> {
+    pub fn open(&self, baud: u32) -> Result<SerialStream, String> {
         let path = self.path.display();
-        tokio_serial::new(self.path.to_string_lossy(), self.baud).open_native_async().map_err(|error| {
-            match error.kind {
-                tokio_serial::ErrorKind::NoDevice | tokio_serial::ErrorKind::Io(std::io::ErrorKind::NotFound) => {
-                    format!("{path} cannot be opened ({error}); plug the receiver in, or see who else uses it")
-                }
-                tokio_serial::ErrorKind::Io(std::io::ErrorKind::PermissionDenied) => {
-                    format!("{path} may not be opened; add the agent's user to the device's group (dialout)")
-                }
-                _ => format!("{path} cannot be opened: {error}"),
+        tokio_serial::new(self.path.to_string_lossy(), baud).open_native_async().map_err(|error| match error.kind {
+            tokio_serial::ErrorKind::NoDevice | tokio_serial::ErrorKind::Io(std::io::ErrorKind::NotFound) => {
+                format!("{path} cannot be opened ({error}); plug the receiver in, or see who else uses it")
             }
+            tokio_serial::ErrorKind::Io(std::io::ErrorKind::PermissionDenied) => {
+                format!("{path} may not be opened; add the agent's user to the device's group (dialout)")
+            }
+            _ => format!("{path} cannot be opened: {error}"),
         })
     }
 }
@@ -88,14 +106,16 @@ pub async fn run(line: SerialLine, link: SourceLink, shutdown: CancellationToken
 }
 
 async fn keep_open(line: &SerialLine, link: &SourceLink) -> Result<(), ShuttingDown> {
+    let mut speed = SpeedSearch::new(&line.receiver.bauds, link.clock().monotonic_ms());
     let mut wait = line.reopen_min;
     let mut told = None;
     loop {
-        let why = match line.open() {
+        let why = match line.open(speed.baud()) {
             Ok(stream) => {
                 link.tell(SourceNews::Opened).await?;
                 told = None;
-                let (why, heard) = listen(stream, line, link).await?;
+                speed.reopened(link.clock().monotonic_ms());
+                let (why, heard) = listen(stream, line, &mut speed, link).await?;
                 if heard {
                     wait = line.reopen_min;
                 }
@@ -116,50 +136,72 @@ async fn keep_open(line: &SerialLine, link: &SourceLink) -> Result<(), ShuttingD
 async fn listen(
     mut stream: SerialStream,
     line: &SerialLine,
+    speed: &mut SpeedSearch,
     link: &SourceLink,
 ) -> Result<(String, bool), ShuttingDown> {
-    let mut receiver = Receiver::new(link);
+    let mut receiver = Receiver::new(&line.receiver, link);
     let mut buffer = [0; READ_BYTES_MAX];
+    let path = line.path.display();
     let why = loop {
-        match tokio::time::timeout(line.silence, stream.read(&mut buffer)).await {
-            Err(_silent) => receiver.silent().await?,
-            Ok(Ok(0)) => break format!("{} was unplugged", line.path.display()),
-            Ok(Ok(length)) => receiver.take(&buffer[..length]).await?,
-            Ok(Err(error)) => break format!("{} was lost: {error}", line.path.display()),
+        let length = match tokio::time::timeout(line.silence, stream.read(&mut buffer)).await {
+            Err(_silent) => 0,
+            Ok(Ok(0)) => break format!("{path} was unplugged"),
+            Ok(Ok(length)) => length,
+            Ok(Err(error)) => break format!("{path} was lost: {error}"),
+        };
+        let good = receiver.take(&buffer[..length]).await?;
+        if speed.heard(good, length > 0 && good == 0, link.clock().monotonic_ms()) {
+            if let Err(error) = stream.set_baud_rate(speed.baud()) {
+                break format!("{path} does not run at {} baud ({error}); mend bauds", speed.baud());
+            }
+            receiver.restart();
         }
     };
-    receiver.silent().await?;
+    receiver.take(&[]).await?;
     Ok((why, receiver.heard))
 }
 
 /// The decoder of one opened line, and what it has to tell.
 struct Receiver<'a> {
+    settings: &'a NmeaReceiver,
     link: &'a SourceLink,
     decoder: Decoder,
-    dates: DateGate,
+    judge: FixJudge,
     heard: bool,
 }
 
 impl<'a> Receiver<'a> {
-    fn new(link: &'a SourceLink) -> Self {
-        Self { link, decoder: Decoder::default(), dates: DateGate::default(), heard: false }
+    fn new(settings: &'a NmeaReceiver, link: &'a SourceLink) -> Self {
+        let (decoder, judge) = (Decoder::new(settings.checksum), FixJudge::new(settings.fixes));
+        Self { settings, link, decoder, judge, heard: false }
     }
 
-    async fn take(&mut self, bytes: &[u8]) -> Result<(), ShuttingDown> {
+    /// Takes bytes; none mean that the line was silent. Says how many whole sentences they held.
+    async fn take(&mut self, bytes: &[u8]) -> Result<u64, ShuttingDown> {
+        let before = self.decoder.sentences();
         let mut epochs = Vec::new();
-        self.decoder.push(bytes, |epoch| epochs.push(epoch));
-        self.tell(epochs).await
+        if bytes.is_empty() {
+            epochs.extend(self.decoder.flush());
+        } else {
+            self.decoder.push(bytes, |epoch| epochs.push(epoch));
+        }
+        let faults_due = bytes.is_empty() || self.decoder.faults().total() >= FAULTS_WAITING_MAX;
+        if !epochs.is_empty() {
+            self.tell(epochs).await?;
+        } else if faults_due {
+            self.tell_faults().await?;
+        }
+        Ok(self.decoder.sentences() - before)
     }
 
-    async fn silent(&mut self) -> Result<(), ShuttingDown> {
-        let epochs = self.decoder.flush().into_iter().collect::<Vec<_>>();
-        if epochs.is_empty() { self.tell_faults().await } else { self.tell(epochs).await }
+    /// The line runs at another speed from now on.
+    fn restart(&mut self) {
+        let faults = std::mem::take(self.decoder.faults());
+        self.decoder = Decoder::new(self.settings.checksum);
+        *self.decoder.faults() = faults;
     }
 
     async fn tell(&mut self, epochs: Vec<Epoch>) -> Result<(), ShuttingDown> {
-        if epochs.is_empty() {
-            return if self.decoder.faults().total() >= FAULTS_WAITING_MAX { self.tell_faults().await } else { Ok(()) };
-        }
         // An epoch without a fix still tells the technician that the receiver speaks: no observation, but its raw line.
         let observations = epochs.into_iter().filter_map(|epoch| self.observation(epoch)).collect::<Vec<_>>();
         self.heard |= !observations.is_empty();
@@ -173,18 +215,14 @@ impl<'a> Receiver<'a> {
         if faults.is_empty() { Ok(()) } else { self.link.tell(SourceNews::Faults(faults)).await }
     }
 
-    /// The epoch's observation, if it has a position; its date sets the agent's clock, if it can be believed.
+    /// The epoch's observation, if it has a position that is wanted; its date sets the agent's clock, if it is believed.
     fn observation(&mut self, epoch: Epoch) -> Option<Observation> {
-        let mut observation = epoch.into_observation()?;
-        if let Some(event_time) = observation.event_time {
-            if self.dates.believes(event_time, self.link.clock()) {
-                self.link.clock().discipline(event_time);
-            } else {
-                self.decoder.faults().count(Fault::ImplausibleDate);
-                observation.event_time = None;
-            }
+        let clock = self.link.clock();
+        let judged = self.judge.judge(epoch.position?, epoch.event_time, clock.wall(), self.decoder.faults())?;
+        if let Some(now) = judged.sets_clock {
+            clock.discipline(now);
         }
-        Some(observation)
+        Some(judged.observation)
     }
 }
 
@@ -194,6 +232,7 @@ mod tests {
     use std::io::Write as _;
 
     use milepost_proto::Reading;
+    use rustix::termios::tcgetattr;
     use tokio::sync::mpsc;
 
     use super::*;
@@ -212,6 +251,10 @@ mod tests {
 
     impl Bench {
         fn start() -> Self {
+            Self::start_with(NmeaReceiver::default())
+        }
+
+        fn start_with(receiver: NmeaReceiver) -> Self {
             let folder = tempfile::tempdir().expect("folder");
             let (sender, events) = mpsc::channel(EVENTS_MAX);
             let (clock, shutdown) = (Clock::system(), CancellationToken::new());
@@ -219,7 +262,7 @@ mod tests {
                 silence: Duration::from_millis(30),
                 reopen_min: Duration::from_millis(5),
                 reopen_max: Duration::from_millis(10),
-                ..SerialLine::new(&folder.path().join("gnss"), 9_600)
+                ..SerialLine::new(&folder.path().join("gnss"), receiver)
             };
             let link = SourceLink::new("gnss", sender, clock.clone());
             tokio::spawn(run(line, link, shutdown.clone()));
@@ -276,7 +319,17 @@ mod tests {
         format!("${body}*{sum:02X}\r\n")
     }
 
-    fn rmc(second: u32, ddmmyy: &str) -> String {
+    /// Today by the system's clock, as RMC writes it.
+    fn today() -> String {
+        let now = Clock::system().wall().0.to_string();
+        format!("{}{}{}", &now[8..10], &now[5..7], &now[2..4])
+    }
+
+    fn rmc(second: u32) -> String {
+        rmc_of(second, &today())
+    }
+
+    fn rmc_of(second: u32, ddmmyy: &str) -> String {
         sentence(&format!("GPRMC,1200{second:02},A,5200.0,N,00454.0,E,10.0,90.0,{ddmmyy},,,A"))
     }
 
@@ -290,11 +343,12 @@ mod tests {
         let mut bench = Bench::start();
         let mut pty = bench.plug();
         bench.opened().await;
-        pty.master.write_all(rmc(1, "010626").as_bytes()).expect("write");
+        pty.master.write_all(rmc(1).as_bytes()).expect("write");
         let observation = bench.observation().await;
         assert_eq!(latitude(&observation), 520_000_000);
-        assert_eq!(observation.event_time.map(|time| time.to_string()).as_deref(), Some("2026-06-01T12:00:01.000Z"));
-        assert!(bench.clock.wall().0.to_string().starts_with("2026-06-01T12:00:0"));
+        let event_time = observation.event_time.expect("dated");
+        assert!(event_time.to_string().ends_with("T12:00:01.000Z"), "{event_time}");
+        assert!(bench.clock.wall().0.millis_since(event_time) < 10_000);
         bench.shutdown.cancel();
     }
 
@@ -303,9 +357,9 @@ mod tests {
         let mut bench = Bench::start();
         let mut pty = bench.plug();
         bench.opened().await;
-        let bad = rmc(1, "010626").replace("52", "53");
-        let torn = &rmc(2, "010626")[..20];
-        pty.master.write_all(format!("{bad}{torn}{}", rmc(3, "010626")).as_bytes()).expect("write");
+        let bad = rmc(1).replace("52", "53");
+        let torn = &rmc(2)[..20];
+        pty.master.write_all(format!("{bad}{torn}{}", rmc(3)).as_bytes()).expect("write");
         let observation = bench.observation().await;
         assert!(observation.event_time.is_some_and(|time| time.to_string().contains("12:00:03")));
         bench.wait(|news| matches!(news, SourceNews::Faults(_)).then_some(())).await;
@@ -317,11 +371,61 @@ mod tests {
         let mut bench = Bench::start();
         let mut pty = bench.plug();
         bench.opened().await;
-        pty.master.write_all(rmc(1, "060180").as_bytes()).expect("write");
+        pty.master.write_all(rmc_of(1, "060180").as_bytes()).expect("write");
         assert_eq!(bench.observation().await.event_time, None);
         bench.wait(|news| matches!(news, SourceNews::Faults(_)).then_some(())).await;
         assert_eq!(bench.faults, BTreeMap::from([("implausible_date", 1)]));
         assert!(!bench.clock.wall().0.to_string().starts_with("1980"));
+    }
+
+    #[tokio::test]
+    async fn a_date_far_from_the_clocks_is_believed_the_second_time() {
+        let mut bench = Bench::start();
+        let mut pty = bench.plug();
+        bench.opened().await;
+        for second in 1..=2 {
+            pty.master.write_all(rmc_of(second, "010635").as_bytes()).expect("write");
+        }
+        let event_time = bench.observation().await.event_time.map(|time| time.to_string());
+        assert_eq!(event_time.as_deref(), Some("2035-06-01T12:00:02.000Z"));
+        assert!(bench.clock.wall().0.to_string().starts_with("2035-06-01T12:00:0"));
+        assert_eq!(bench.faults.get("unconfirmed_date"), Some(&1));
+    }
+
+    #[tokio::test]
+    async fn a_fix_that_the_policy_does_not_want_is_counted_and_goes_no_further() {
+        let fixes = FixPolicy { hdop_centi_max: Some(200), ..FixPolicy::default() };
+        let mut bench = Bench::start_with(NmeaReceiver { fixes, ..NmeaReceiver::default() });
+        let mut pty = bench.plug();
+        bench.opened().await;
+        for hdop in ["9.9", "0.9"] {
+            let gga = format!("GPGGA,12000{},5{}00.0,N,00454.0,E,1,09,{hdop},3.1,M,46.9,M,,", &hdop[..1], &hdop[..1]);
+            pty.master.write_all(sentence(&gga).as_bytes()).expect("write");
+        }
+        assert_eq!(latitude(&bench.observation().await), 500_000_000);
+        assert_eq!(bench.faults.get("poor_fix"), Some(&1));
+    }
+
+    #[tokio::test]
+    async fn the_speed_of_a_line_is_found() {
+        let mut bench = Bench::start_with(NmeaReceiver { bauds: vec![4_800, 38_400], ..NmeaReceiver::default() });
+        let mut pty = bench.plug();
+        bench.opened().await;
+        // A pseudo terminal has no line; what a receiver at 38,400 baud looks like at another speed is played to it.
+        let speed = |pty: &Pty| tcgetattr(&pty.master).expect("modes").input_speed();
+        let mut second = 0;
+        while speed(&pty) != 38_400 {
+            assert_eq!(speed(&pty), 4_800);
+            pty.master.write_all(&[0xf8, 0x80, 0x78, 0x00]).expect("write");
+            tokio::time::timeout(Duration::from_millis(50), bench.wait(|_| None::<()>)).await.ok();
+        }
+        while second < 3 {
+            second += 1;
+            pty.master.write_all(rmc(second).as_bytes()).expect("write");
+            assert_eq!(latitude(&bench.observation().await), 520_000_000);
+        }
+        assert!(bench.faults.contains_key("noise"), "{:?}", bench.faults);
+        assert_eq!(speed(&pty), 38_400);
     }
 
     #[tokio::test]
@@ -330,14 +434,14 @@ mod tests {
         assert!(bench.lost().await.contains("plug the receiver in"));
         let mut pty = bench.plug();
         bench.opened().await;
-        pty.master.write_all(rmc(1, "010626").as_bytes()).expect("write");
+        pty.master.write_all(rmc(1).as_bytes()).expect("write");
         bench.observation().await;
         drop(pty);
         let why = bench.lost().await;
         assert!(why.contains("unplugged") || why.contains("lost"), "{why}");
         let mut pty = bench.plug();
         bench.opened().await;
-        pty.master.write_all(rmc(2, "010626").as_bytes()).expect("write");
+        pty.master.write_all(rmc(2).as_bytes()).expect("write");
         assert!(bench.observation().await.event_time.is_some_and(|time| time.to_string().contains("12:00:02")));
     }
 }

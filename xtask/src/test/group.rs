@@ -20,7 +20,7 @@ pub(crate) enum Group {
     Xtask,
     /// The examples in the documentation
     Doc,
-    /// The whole system, with a real broker
+    /// The whole system, with a real broker and a real gpsd
     System,
     /// The whole system with a real Odoo
     Odoo,
@@ -46,6 +46,7 @@ impl Group {
         match package {
             "proto" => Some(Self::Proto),
             "agent" if target == "driver_app" => Some(Self::DriverApp),
+            "agent" if target == "gpsd" => Some(Self::System),
             "agent" => Some(Self::Agent),
             "gateway" => Some(Self::Gateway),
             "xtask" => Some(Self::Xtask),
@@ -62,6 +63,11 @@ impl Group {
 
     /// Whether its tests boot a kernel of their own.
     pub(super) fn needs_kernel(self) -> bool {
+        self == Self::System
+    }
+
+    /// Whether its tests talk to gpsd.
+    pub(super) fn needs_gpsd(self) -> bool {
         self == Self::System
     }
 
@@ -96,6 +102,7 @@ mod tests {
             ("proto", "milepost_proto", Some(Group::Proto)),
             ("agent", "odoo", Some(Group::Agent)),
             ("agent", "driver_app", Some(Group::DriverApp)),
+            ("agent", "gpsd", Some(Group::System)),
             ("gateway", "milepost_gateway", Some(Group::Gateway)),
             ("xtask", "xtask", Some(Group::Xtask)),
             ("tests", "system_tests", Some(Group::System)),

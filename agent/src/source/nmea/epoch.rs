@@ -1,7 +1,9 @@
 //! Sentences into fix epochs.
 //!
-//! Promise: the fix sentences of one time of day become one [`Epoch`], given out when the time of day changes or when
-//! the shell says that the receiver fell silent. A void epoch never carries a position, whatever stale values its
+//! Promise: the fix sentences of one time of day become one [`Epoch`], given out at the last sentence of a receiver's
+//! known cycle, when the time of day changes, or when the shell says that the receiver fell silent. What comes between
+//! that and the next fix sentence counts for the next epoch. A date is taken only from a receiver that has a fix, and
+//! from ZDA rather than from RMC, which has two digits for the year. A void epoch never carries a position, whatever stale values its
 //! sentences hold: where there is an RMC its status decides, otherwise a position needs one sentence that is valid.
 
 use milepost_proto::reading::FixType;
@@ -10,10 +12,11 @@ use milepost_proto::{Position, Timestamp};
 use crate::source::Observation;
 use crate::source::fault::Fault;
 
+use super::cycle::Cycle;
 use super::day::Day;
-use super::sentence::{Dimensions, Fix, FixKind, Motion, Sentence, Solution};
+use super::sentence::{Dimensions, Fix, FixError, FixKind, Motion, Sentence, Solution};
 
-/// How many epochs a GSA sentence holds good for: some receivers send it with every fifth fix only.
+/// How many epochs a GSA or ZDA holds good for: some receivers send it with every fifth fix only.
 const ACTIVE_EPOCHS_MAX: u64 = 10;
 
 /// What a receiver said about one time of day.
@@ -40,11 +43,32 @@ impl Epoch {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Assembler {
     open: Option<Open>,
-    /// The time of day given out early because of silence: what still comes for it is late.
-    flushed: Option<u32>,
+    /// What came between epochs, for the next one.
+    waiting: Waiting,
+    /// The epoch given out before the next one began: what still comes for it is late.
+    ended: Option<Ended>,
+    cycle: Cycle,
     date: Option<Dated>,
+    /// The latest ZDA, and the number of the epoch it came with.
+    zda: Option<(Dated, u64)>,
     active: Option<Active>,
     epochs: u64,
+}
+
+/// What one sentence ended: the epoch before it, and its own if it is the last of its cycle.
+pub(super) type EndedEpochs = [Option<Epoch>; 2];
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Waiting {
+    motion: Motion,
+    error: Option<FixError>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Ended {
+    time_of_day_ms: Option<u32>,
+    /// Whether the cycle was thought to be over, rather than the line silent.
+    announced: bool,
 }
 
 /// The epoch under way.
@@ -59,6 +83,7 @@ struct Open {
     fix: Fix,
     /// VTG's, where RMC gives none.
     motion: Motion,
+    error: Option<FixError>,
 }
 
 /// A date, and the time of day it was given for.
@@ -77,47 +102,67 @@ struct Active {
 }
 
 impl Assembler {
-    /// Takes a sentence; gives the epoch that it ends.
-    pub(super) fn push(&mut self, sentence: Sentence) -> Result<Option<Epoch>, Fault> {
+    /// Takes a sentence; gives the epochs that it ends.
+    pub(super) fn push(&mut self, sentence: Sentence) -> Result<EndedEpochs, Fault> {
+        let mut before = None;
         match sentence {
-            Sentence::Fix(fix) => return self.fix(fix),
-            Sentence::Motion(motion) => {
-                if let Some(open) = &mut self.open {
-                    open.motion = motion;
-                }
-            }
+            Sentence::Fix(fix) => before = self.fix(fix)?,
+            Sentence::Motion(motion) => match &mut self.open {
+                Some(open) => open.motion = motion,
+                None => self.waiting.motion = motion,
+            },
             Sentence::Active { dimensions, hdop_centi } => self.active(dimensions, hdop_centi),
-            Sentence::Date { time_of_day_ms, day } => self.date = Some(Dated { day, time_of_day_ms }),
+            Sentence::Error(error) => self.error(error),
+            Sentence::Date { time_of_day_ms, day } => self.zda = Some((Dated { day, time_of_day_ms }, self.epochs)),
             Sentence::Unused => {}
         }
-        Ok(None)
+        let last_of_cycle = sentence.kind().is_some_and(|kind| self.cycle.heard(kind));
+        // RMC alone has status, motion and date: without it, something may still come that matters.
+        let has_rmc = self.open.is_some_and(|open| open.rmc_valid.is_some());
+        Ok([before, if last_of_cycle && has_rmc { self.end(true) } else { None }])
     }
 
     /// The receiver fell silent: its cycle has ended.
     pub(super) fn flush(&mut self) -> Option<Epoch> {
+        self.end(false)
+    }
+
+    fn end(&mut self, announced: bool) -> Option<Epoch> {
         let open = self.open.take()?;
-        self.flushed = open.time_of_day_ms;
+        self.cycle.ended();
+        self.ended = Some(Ended { time_of_day_ms: open.time_of_day_ms, announced });
         Some(self.close(open))
     }
 
     fn fix(&mut self, fix: Fix) -> Result<Option<Epoch>, Fault> {
-        // A receiver whose clock stands still has no fix either; it must be heard, or it would seem dead.
-        if fix.valid && fix.time_of_day_ms.is_some() && fix.time_of_day_ms == self.flushed {
-            return Err(Fault::Late);
+        if let Some(ended) =
+            self.ended.filter(|ended| fix.time_of_day_ms.is_some() && ended.time_of_day_ms == fix.time_of_day_ms)
+        {
+            if ended.announced {
+                self.cycle.was_wrong();
+            }
+            // A receiver whose clock stands still has no fix either; it must be heard, or it would seem dead.
+            if fix.valid {
+                return Err(Fault::Late);
+            }
         }
         let continues = self.open.as_ref().is_some_and(|open| open.time_of_day_ms == fix.time_of_day_ms);
-        let ended = if continues { None } else { self.open.take() };
-        let ended = ended.map(|open| self.close(open));
+        let before = if continues { None } else { self.end(false) };
         if !continues {
-            self.flushed = None;
+            self.ended = None;
         }
-        let open = self.open.get_or_insert_with(|| Open { time_of_day_ms: fix.time_of_day_ms, ..Open::default() });
-        open.add(fix);
-        // A receiver that has no fix may date its sentences from anywhere.
-        if let (true, Some(day), Some(time_of_day_ms)) = (fix.valid, fix.day, fix.time_of_day_ms) {
-            self.date = Some(Dated { day, time_of_day_ms });
+        self.open.get_or_insert_with(|| Open::begin(fix.time_of_day_ms, std::mem::take(&mut self.waiting))).add(fix);
+        Ok(before)
+    }
+
+    /// GST or GBS, which say for which epoch they are.
+    fn error(&mut self, error: FixError) {
+        let open =
+            self.open.as_mut().filter(|open| error.time_of_day_ms.is_none_or(|ms| open.time_of_day_ms == Some(ms)));
+        let held = open.map_or(&mut self.waiting.error, |open| &mut open.error);
+        if held.is_none_or(|held| held.kind <= error.kind || held.time_of_day_ms != error.time_of_day_ms) {
+            *held = Some(error);
         }
-        Ok(ended)
     }
 
     /// One constellation after the other sends its GSA; the best of an epoch stands.
@@ -132,16 +177,30 @@ impl Assembler {
 
     fn close(&mut self, open: Open) -> Epoch {
         let active = self.active.filter(|active| self.epochs - active.epoch <= ACTIVE_EPOCHS_MAX);
+        let position = open.position(active);
+        if position.is_none() {
+            // A receiver that has no fix may date its sentences from anywhere.
+            self.zda = None;
+        } else if let Some((zda, _)) = self.zda.filter(|(_, epoch)| self.epochs - epoch <= ACTIVE_EPOCHS_MAX) {
+            self.date = Some(zda);
+        } else if let Some((day, time_of_day_ms)) = open.fix.day.zip(open.time_of_day_ms) {
+            self.date = Some(Dated { day, time_of_day_ms });
+        }
         self.epochs += 1;
         Epoch {
             time_of_day_ms: open.time_of_day_ms,
             event_time: open.time_of_day_ms.zip(self.date).map(|(time_of_day_ms, date)| date.at(time_of_day_ms)),
-            position: open.position(active),
+            position,
         }
     }
 }
 
 impl Open {
+    fn begin(time_of_day_ms: Option<u32>, waiting: Waiting) -> Self {
+        let error = waiting.error.filter(|error| error.time_of_day_ms.is_none_or(|ms| time_of_day_ms == Some(ms)));
+        Self { time_of_day_ms, motion: waiting.motion, error, ..Self::default() }
+    }
+
     fn add(&mut self, fix: Fix) {
         if fix.kind == FixKind::Rmc {
             self.rmc_valid = Some(self.rmc_valid.unwrap_or(false) || fix.valid);
@@ -157,6 +216,7 @@ impl Open {
             held.altitude_cm = held.altitude_cm.or(fix.altitude_cm);
             held.satellites = held.satellites.or(fix.satellites);
             held.hdop_centi = held.hdop_centi.or(fix.hdop_centi);
+            held.day = held.day.or(fix.day);
             held.solution = match (held.solution, fix.solution) {
                 (None | Some(Solution::Autonomous), Some(solution)) => Some(solution),
                 (solution, _) => solution,
@@ -179,7 +239,7 @@ impl Open {
             fix: self.fix_type(active.and_then(|active| active.dimensions)),
             satellites: self.fix.satellites,
             hdop_centi: self.fix.hdop_centi.or(active.and_then(|active| active.hdop_centi)),
-            accuracy_cm: None,
+            accuracy_cm: self.error.map(|error| error.horizontal_cm),
         })
     }
 
@@ -218,15 +278,24 @@ impl Dated {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sentence::parse;
     use super::*;
+    use crate::source::fault::Faults;
+
+    fn parse(body: &str) -> Sentence {
+        super::super::sentence::parse(body.as_bytes(), &mut Faults::default()).expect(body)
+    }
+
+    fn one(ended: Result<EndedEpochs, Fault>) -> Option<Epoch> {
+        let [before, own] = ended.expect("in time");
+        before.or(own)
+    }
 
     /// The epochs of these sentences as `time lat speed fix`, the last one flushed.
     fn epochs(sentences: &[&str]) -> Vec<String> {
         let mut assembler = Assembler::default();
         let mut epochs = Vec::new();
         for sentence in sentences {
-            epochs.extend(assembler.push(parse(sentence.as_bytes()).expect(sentence)).expect(sentence));
+            epochs.extend(assembler.push(parse(sentence)).expect(sentence).into_iter().flatten());
         }
         epochs.extend(assembler.flush());
         epochs.into_iter().map(show).collect()
@@ -286,9 +355,9 @@ mod tests {
 
     #[test]
     fn what_comes_after_a_flush_for_the_same_time_is_late() {
-        let gll = parse(b"GPGLL,4916.45,N,12311.12,W,235959,A").expect("sentence");
+        let gll = parse("GPGLL,4916.45,N,12311.12,W,235959,A");
         let mut assembler = Assembler::default();
-        assert_eq!(assembler.push(gll), Ok(None));
+        assert_eq!(one(assembler.push(gll)), None);
         assert!(assembler.flush().is_some());
         assert_eq!(assembler.push(gll), Err(Fault::Late));
         assert!(assembler.flush().is_none());
@@ -296,11 +365,102 @@ mod tests {
 
     #[test]
     fn a_receiver_whose_clock_stands_still_is_heard_without_a_fix() {
-        let void = parse(b"GPRMC,000000,V,,,,,,,060180,,").expect("sentence");
+        let void = parse("GPRMC,000000,V,,,,,,,060180,,");
         let mut assembler = Assembler::default();
         for _ in 0..3 {
-            assert_eq!(assembler.push(void), Ok(None));
+            assert_eq!(one(assembler.push(void)), None);
             assert!(assembler.flush().is_some_and(|epoch| epoch.position.is_none()));
         }
+    }
+
+    /// A second's sentences, motion before the fix.
+    fn second(n: u32) -> [String; 3] {
+        [
+            format!("GPVTG,90.0,T,,M,{n}.0,N,,K,A"),
+            format!("GPGGA,1200{n:02},4916.45,N,12311.12,W,1,08,0.9,5.4,M,46.9,M,,"),
+            format!("GPRMC,1200{n:02},A,4916.45,N,12311.12,W,,,191121,,,A"),
+        ]
+    }
+
+    #[test]
+    fn a_known_cycle_ends_its_epoch_at_once_and_what_follows_counts_for_the_next() {
+        let mut assembler = Assembler::default();
+        for n in 0..3 {
+            second(n).iter().for_each(|sentence| assert_eq!(one(assembler.push(parse(sentence))), None));
+            assert!(assembler.flush().is_some(), "the line was silent");
+        }
+        for n in 3..8 {
+            let [vtg, gga, rmc] = second(n);
+            assert_eq!(one(assembler.push(parse(&vtg))), None);
+            assert_eq!(one(assembler.push(parse(&gga))), None);
+            let epoch = one(assembler.push(parse(&rmc))).expect("the cycle has ended");
+            assert_eq!(epoch.time_of_day_ms, Some(43_200_000 + n * 1_000));
+            let knots = f64::from(epoch.position.and_then(|position| position.speed_cmps).expect("speed")) / 51.4444;
+            assert!((knots - f64::from(n)).abs() < 0.1, "{knots} at {n}");
+            assert_eq!(assembler.flush(), None);
+        }
+    }
+
+    #[test]
+    fn a_cycle_that_goes_on_after_its_known_end_is_late_once_and_then_waited_for() {
+        let mut assembler = Assembler::default();
+        let (gga, rmc) = (|n: u32| parse(&second(n)[1]), |n: u32| parse(&second(n)[2]));
+        for n in 0..3 {
+            assembler.push(rmc(n)).expect("in time");
+        }
+        assert!(assembler.push(rmc(3)).expect("in time").iter().all(Option::is_some), "the one before, and this one");
+        assert_eq!(assembler.push(gga(3)), Err(Fault::Late));
+        for n in 4..9 {
+            let ended = assembler.push(rmc(n)).expect("in time");
+            assert_eq!(ended.iter().flatten().count(), usize::from(n > 4), "{n}");
+            assert_eq!(assembler.push(gga(n)), Ok([None, None]));
+        }
+    }
+
+    #[test]
+    fn a_cycle_without_rmc_is_not_cut_short() {
+        let mut assembler = Assembler::default();
+        for n in 0..9 {
+            let ended = assembler.push(parse(&second(n)[1])).expect("in time");
+            assert_eq!(ended.iter().flatten().count(), usize::from(n > 0), "{n}");
+        }
+        assert_eq!(assembler.push(parse(&second(8)[2])), Ok([None, None]));
+        let speedless = assembler.flush().expect("an epoch");
+        assert_eq!(speedless.event_time.map(|time| time.to_string()).as_deref(), Some("2021-11-19T12:00:08.000Z"));
+    }
+
+    #[test]
+    fn the_year_is_taken_from_zda_and_only_while_there_is_a_fix() {
+        let found = epochs(&[
+            "GPZDA,120000,01,01,1999,00,00",
+            "GPGLL,4916.45,N,12311.12,W,120000,V",
+            "GPRMC,120001,A,4916.45,N,12311.12,W,,,191121,,,A",
+            "GPRMC,120002,A,4916.45,N,12311.12,W,,,191101,,,A",
+            "GPZDA,120002,19,11,2021,00,00",
+        ]);
+        assert_eq!(
+            found,
+            [
+                "T+43200000 none",
+                "2021-11-19T12:00:01.000Z 492741667 None Fix2d",
+                "2021-11-19T12:00:02.000Z 492741667 None Fix2d",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_error_counts_for_the_epoch_it_names_and_gst_before_gbs() {
+        let mut assembler = Assembler::default();
+        for sentence in [
+            "GPGST,120000,,,,,3.0,4.0,9.0",
+            "GPGLL,4916.45,N,12311.12,W,120000,A",
+            "GPGBS,120000,0.3,0.4,9.0,,,,",
+            "GPGST,120009,,,,,30.0,40.0,9.0",
+        ] {
+            assert_eq!(one(assembler.push(parse(sentence))), None);
+        }
+        let accuracy_cm = |epoch: Option<Epoch>| epoch.and_then(|epoch| epoch.position).and_then(|at| at.accuracy_cm);
+        assert_eq!(accuracy_cm(one(assembler.push(parse("GPGLL,4916.45,N,12311.12,W,120001,A")))), Some(500));
+        assert_eq!(accuracy_cm(assembler.flush()), None);
     }
 }

@@ -9,9 +9,20 @@ use crate::source::fault::{Fault, Faults};
 /// Longest sentence, bytes between `$` and `*`. The standard says 79; receivers with many constellations send more.
 pub const SENTENCE_BYTES_MAX: usize = 256;
 
+/// What to make of a sentence that ends without a checksum. A wrong one is never believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Checksum {
+    /// It is counted and not used.
+    #[default]
+    Required,
+    /// It is counted and used all the same: some old receivers send none, and nothing then protects what they send.
+    Optional,
+}
+
 /// Finds sentences in a stream of bytes.
 #[derive(Debug, Clone)]
 pub(super) struct Framer {
+    checksum: Checksum,
     state: State,
     body: [u8; SENTENCE_BYTES_MAX],
     length: usize,
@@ -32,16 +43,25 @@ enum State {
 
 impl Default for Framer {
     fn default() -> Self {
-        Self { state: State::Outside { noisy: false }, body: [0; SENTENCE_BYTES_MAX], length: 0 }
+        Self::new(Checksum::Required)
     }
 }
 
 impl Framer {
-    /// Takes bytes; calls `sentence` with the body (without `$` and checksum) of each sentence whose checksum holds.
+    /// Nothing heard yet.
+    pub(super) const fn new(checksum: Checksum) -> Self {
+        Self { checksum, state: State::Outside { noisy: false }, body: [0; SENTENCE_BYTES_MAX], length: 0 }
+    }
+
+    /// Takes bytes; calls `sentence` with the body (without `$` and checksum) of each sentence that can be used.
     pub(super) fn push(&mut self, mut bytes: &[u8], faults: &mut Faults, mut sentence: impl FnMut(&[u8], &mut Faults)) {
         while let Some(&byte) = bytes.first() {
             if self.state == State::Body {
-                bytes = self.body(bytes, faults);
+                let (rest, complete) = self.body(bytes, faults);
+                bytes = rest;
+                if complete {
+                    sentence(&self.body[..self.length], faults);
+                }
                 continue;
             }
             bytes = &bytes[1..];
@@ -56,22 +76,24 @@ impl Framer {
         &self.body[..self.length]
     }
 
-    /// Takes as much of a sentence's body as there is, and returns what follows.
-    fn body<'a>(&mut self, bytes: &'a [u8], faults: &mut Faults) -> &'a [u8] {
+    /// Takes as much of a sentence's body as there is; returns what follows, and whether it completed a sentence.
+    fn body<'a>(&mut self, bytes: &'a [u8], faults: &mut Faults) -> (&'a [u8], bool) {
         let run = bytes.iter().position(|byte| !is_body(*byte)).unwrap_or(bytes.len());
         let Some(room) = self.body[self.length..].get_mut(..run) else {
             faults.count(Fault::TooLong);
             self.state = State::Outside { noisy: true };
-            return &bytes[run..];
+            return (&bytes[run..], false);
         };
         room.copy_from_slice(&bytes[..run]);
         self.length += run;
-        let Some(&end) = bytes.get(run) else { return &[] };
+        let Some(&end) = bytes.get(run) else { return (&[], false) };
+        let mut complete = false;
         self.state = match end {
             b'*' => State::FirstDigit,
             b'$' => self.begin(faults),
             b'\r' | b'\n' => {
                 faults.count(Fault::NoChecksum);
+                complete = self.checksum == Checksum::Optional;
                 State::Outside { noisy: false }
             }
             _ => {
@@ -79,7 +101,7 @@ impl Framer {
                 State::Outside { noisy: true }
             }
         };
-        &bytes[run + 1..]
+        (&bytes[run + 1..], complete)
     }
 
     /// Takes one byte outside a body; whether it completed a sentence whose checksum holds.
@@ -194,6 +216,18 @@ mod tests {
         check(&after(b"\xff\0\xfe"), &[body], &[("noise", 1)]);
         check(&after(b"# a comment\n# another\n"), &[body], &[("noise", 2)]);
         check(&after(&[&b"$"[..], &[b'x'; SENTENCE_BYTES_MAX + 1], b"*00\r\n"].concat()), &[body], &[("too_long", 1)]);
+    }
+
+    #[test]
+    fn a_missing_checksum_is_counted_and_a_matter_of_policy_and_a_wrong_one_is_not() {
+        for (checksum, expected) in [(Checksum::Required, &[][..]), (Checksum::Optional, &["GPRMC,1"][..])] {
+            let (mut framer, mut faults, mut found) = (Framer::new(checksum), Faults::default(), Vec::new());
+            framer.push(b"$GPRMC,1\r\n$GPRMC,2*00\r\n$GPRMC,3*\r\n", &mut faults, |body, _| {
+                found.push(String::from_utf8_lossy(body).into_owned());
+            });
+            assert_eq!(found, expected);
+            assert_eq!(faults.take().into_iter().collect::<Vec<_>>(), [("bad_checksum", 2), ("no_checksum", 1)]);
+        }
     }
 
     proptest! {

@@ -1,10 +1,10 @@
 //! One checked sentence into what it says.
 //!
 //! Promise: nothing is allocated, nothing is guessed: a sentence whose fields cannot be read, or say what cannot be, is
-//! a [`Fault`] as a whole. Any talker is heard (`GP`, `GN`, `GL`, `GA`, `GB`, `BD`, `GQ`, `GI`, …). Layouts are those of
+//! a [`Fault`] as a whole; only RMC's motion may be unreadable by itself: it is counted, and the position kept. Any talker is heard (`GP`, `GN`, `GL`, `GA`, `GB`, `BD`, `GQ`, `GI`, …). Layouts are those of
 //! NMEA 0183 2.x to 4.1x: fields that older receivers lack are absent, fields that newer ones add are passed over.
 
-use crate::source::fault::Fault;
+use crate::source::fault::{Fault, Faults};
 
 use super::day::Day;
 use super::field::{Field, Fields, LATITUDE, LONGITUDE, digits};
@@ -18,6 +18,8 @@ pub(super) enum Sentence {
     Motion(Motion),
     /// GSA: the kind of solution, at the time of the fix sentences around it.
     Active { dimensions: Option<Dimensions>, hdop_centi: Option<u16> },
+    /// GST or GBS: how far off a fix may be.
+    Error(FixError),
     /// ZDA: the date.
     Date { time_of_day_ms: u32, day: Day },
     /// Well-formed, and nothing in it that we use.
@@ -64,6 +66,22 @@ pub(super) struct Motion {
     pub(super) course_cdeg: Option<u16>,
 }
 
+/// How far off the fix of a time of day may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FixError {
+    pub(super) kind: ErrorKind,
+    pub(super) time_of_day_ms: Option<u32>,
+    /// Root of the summed squares of both axes' standard deviations: two fixes in three are within it.
+    pub(super) horizontal_cm: u32,
+}
+
+/// Which sentence gave it, the better one last: GBS is about integrity, GST about this very fix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum ErrorKind {
+    Gbs,
+    Gst,
+}
+
 /// How a position was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Solution {
@@ -81,8 +99,22 @@ pub(super) enum Dimensions {
     Three,
 }
 
+/// Which of the sentences we use this is; a receiver's cycle is known by their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Rmc,
+    Gga,
+    Gns,
+    Gll,
+    Vtg,
+    Gsa,
+    Gst,
+    Gbs,
+    Zda,
+}
+
 /// Reads a sentence's body, the part between `$` and `*`.
-pub(super) fn parse(body: &[u8]) -> Result<Sentence, Fault> {
+pub(super) fn parse(body: &[u8], faults: &mut Faults) -> Result<Sentence, Fault> {
     let mut fields = Fields::new(body);
     let address = fields.next();
     if address.first() == Some(&b'P') {
@@ -90,24 +122,48 @@ pub(super) fn parse(body: &[u8]) -> Result<Sentence, Fault> {
     }
     let [_, _, formatter @ ..] = address else { return Err(Fault::UnknownType) };
     match formatter {
-        b"RMC" => rmc(fields).map(Sentence::Fix),
+        b"RMC" => rmc(fields, faults).map(Sentence::Fix),
         b"GGA" => gga(fields).map(Sentence::Fix),
         b"GNS" => gns(fields).map(Sentence::Fix),
         b"GLL" => gll(fields).map(Sentence::Fix),
         b"VTG" => vtg(fields).map(Sentence::Motion),
         b"GSA" => gsa(fields),
+        b"GST" => gst(fields),
+        b"GBS" => gbs(fields),
         b"ZDA" => zda(fields),
-        b"GSV" | b"GST" | b"GBS" | b"GRS" | b"TXT" | b"DTM" | b"HDT" | b"THS" => Ok(Sentence::Unused),
+        b"GSV" | b"GRS" | b"TXT" | b"DTM" | b"HDT" | b"THS" => Ok(Sentence::Unused),
         _ => Err(Fault::UnknownType),
     }
 }
 
+impl Sentence {
+    /// Which sentence it is; none for those we do not use.
+    pub(super) const fn kind(&self) -> Option<Kind> {
+        Some(match self {
+            Self::Fix(fix) => match fix.kind {
+                FixKind::Rmc => Kind::Rmc,
+                FixKind::Gga => Kind::Gga,
+                FixKind::Gns => Kind::Gns,
+                FixKind::Gll => Kind::Gll,
+            },
+            Self::Motion(_) => Kind::Vtg,
+            Self::Active { .. } => Kind::Gsa,
+            Self::Error(error) => match error.kind {
+                ErrorKind::Gst => Kind::Gst,
+                ErrorKind::Gbs => Kind::Gbs,
+            },
+            Self::Date { .. } => Kind::Zda,
+            Self::Unused => return None,
+        })
+    }
+}
+
 /// `time,status,lat,N,lon,E,knots,course,ddmmyy,variation,E,mode,…`
-fn rmc(mut fields: Fields<'_>) -> Result<Fix, Fault> {
+fn rmc(mut fields: Fields<'_>, faults: &mut Faults) -> Result<Fix, Fault> {
     let time_of_day_ms = fields.time_of_day_ms()?;
     let status = fields.letter()?;
     let coordinates = coordinates(&mut fields)?;
-    let motion = Motion { speed_cmps: knots(&mut fields)?, course_cdeg: course(&mut fields)? };
+    let (speed_cmps, course_cdeg) = (knots(&mut fields), course(&mut fields));
     if fields.is_empty() {
         return Err(Fault::Unparsed);
     }
@@ -120,7 +176,7 @@ fn rmc(mut fields: Fields<'_>) -> Result<Fix, Fault> {
         valid: status == Some(b'A') && mode != Some(b'N'),
         coordinates,
         solution: mode.and_then(Solution::from_mode),
-        motion,
+        motion: Motion { speed_cmps: or_absent(speed_cmps, faults), course_cdeg: or_absent(course_cdeg, faults) },
         day,
         ..Fix::default()
     })
@@ -202,6 +258,36 @@ fn gsa(mut fields: Fields<'_>) -> Result<Sentence, Fault> {
     Ok(Sentence::Active { dimensions, hdop_centi: fields.unsigned(2)? })
 }
 
+/// `time,rms,major,minor,orientation,lat,lon,altitude`: standard deviations, metres.
+fn gst(mut fields: Fields<'_>) -> Result<Sentence, Fault> {
+    let time_of_day_ms = fields.time_of_day_ms()?;
+    fields.skip(1);
+    let ellipse = deviations(&mut fields)?;
+    fields.skip(1);
+    let axes = deviations(&mut fields)?;
+    Ok(error(ErrorKind::Gst, time_of_day_ms, axes.or(ellipse)))
+}
+
+/// `time,lat,lon,altitude,…`: expected errors, metres.
+fn gbs(mut fields: Fields<'_>) -> Result<Sentence, Fault> {
+    let time_of_day_ms = fields.time_of_day_ms()?;
+    let axes = deviations(&mut fields)?;
+    Ok(error(ErrorKind::Gbs, time_of_day_ms, axes))
+}
+
+fn error(kind: ErrorKind, time_of_day_ms: Option<u32>, horizontal_cm: Option<u32>) -> Sentence {
+    horizontal_cm
+        .map_or(Sentence::Unused, |horizontal_cm| Sentence::Error(FixError { kind, time_of_day_ms, horizontal_cm }))
+}
+
+/// The next two fields as deviations along two axes, in metres; together, in centimetres. Both zero is "unknown".
+fn deviations(fields: &mut Fields<'_>) -> Field<u32> {
+    let (one, other) = (fields.unsigned::<u32>(2)?, fields.unsigned::<u32>(2)?);
+    let Some((one, other)) = one.zip(other).filter(|axes| *axes != (0, 0)) else { return Ok(None) };
+    let squares = u64::from(one).pow(2).saturating_add(u64::from(other).pow(2));
+    u32::try_from(squares.isqrt()).map(Some).map_err(|_| Fault::OutOfRange)
+}
+
 /// `time,dd,mm,yyyy,…`
 fn zda(mut fields: Fields<'_>) -> Result<Sentence, Fault> {
     let time_of_day_ms = fields.time_of_day_ms()?;
@@ -231,6 +317,14 @@ fn course(fields: &mut Fields<'_>) -> Field<u16> {
         Some(course_cdeg) if course_cdeg > 36_000 => Err(Fault::OutOfRange),
         course_cdeg => Ok(course_cdeg.map(|course_cdeg| course_cdeg % 36_000)),
     }
+}
+
+/// A field that a position can do without: counted and absent where it cannot be read.
+fn or_absent<T>(field: Field<T>, faults: &mut Faults) -> Option<T> {
+    field.unwrap_or_else(|fault| {
+        faults.count(fault);
+        None
+    })
 }
 
 fn altitude(fields: &mut Fields<'_>) -> Field<i32> {
@@ -280,8 +374,12 @@ impl Solution {
 mod tests {
     use super::*;
 
+    fn parse(body: &str) -> Result<Sentence, Fault> {
+        super::parse(body.as_bytes(), &mut Faults::default())
+    }
+
     fn fix(body: &str) -> Fix {
-        match parse(body.as_bytes()) {
+        match parse(body) {
             Ok(Sentence::Fix(fix)) => fix,
             other => panic!("{body}: {other:?}"),
         }
@@ -323,24 +421,51 @@ mod tests {
             ("GP", Fault::UnknownType),
             ("", Fault::UnknownType),
             ("GPRMC,225444,A,9116.45,N,12311.12,W,000.5,054.7,191194", Fault::OutOfRange),
-            ("GPRMC,225444,A,4916.45,N,12311.12,W,000.5,360.01,191194", Fault::OutOfRange),
             ("GPRMC,225444,A,4916.45,N,12311.12,W,000.5,054.7,311194", Fault::OutOfRange),
-            ("GPRMC,225444,A,4916.45,N,12311.12,W,fast,054.7,191194", Fault::Unparsed),
             ("GPRMC,225444,A", Fault::Unparsed),
             ("GPGGA,225444,4916.45,N,12311.12,W,1,08,-0.9,5.4,M,46.9,M,,", Fault::OutOfRange),
         ] {
-            assert_eq!(parse(body.as_bytes()), Err(fault), "{body}");
+            assert_eq!(parse(body), Err(fault), "{body}");
         }
     }
 
     #[test]
     fn speed_is_taken_from_knots_or_from_km_per_hour() {
-        let motion = |body: &str| match parse(body.as_bytes()) {
+        let motion = |body: &str| match parse(body) {
             Ok(Sentence::Motion(motion)) => (motion.speed_cmps, motion.course_cdeg),
             other => panic!("{body}: {other:?}"),
         };
         assert_eq!(motion("GPVTG,271.0,T,,M,10.0,N,18.5,K,A"), (Some(514), Some(27_100)));
         assert_eq!(motion("GPVTG,360.0,T,,M,,N,36.0,K"), (Some(1_000), Some(0)));
         assert_eq!(motion("GPVTG,,T,,M,,N,,K,N"), (None, None));
+    }
+
+    #[test]
+    fn an_unreadable_speed_or_course_is_absent_and_counted_and_the_position_stays() {
+        let mut faults = Faults::default();
+        let body = b"GPRMC,225444,A,4916.45,N,12311.12,W,X.138,360.01,191194";
+        let Ok(Sentence::Fix(fix)) = super::parse(body, &mut faults) else { panic!("a fix") };
+        assert!(fix.valid && fix.coordinates.is_some() && fix.day.is_some());
+        assert_eq!(fix.motion, Motion::default());
+        assert_eq!(faults.take().into_iter().collect::<Vec<_>>(), [("out_of_range", 1), ("unparsed", 1)]);
+    }
+
+    #[test]
+    fn the_error_of_a_fix_joins_both_axes() {
+        for (body, expected) in [
+            ("GNGST,135806.000,6.1,4.0,4.0,61.0,3.0,4.0,4.8", Some((ErrorKind::Gst, 500))),
+            ("GPGST,135806.000,,3.0,4.0,61.0,,,", Some((ErrorKind::Gst, 500))),
+            ("GNGBS,135806.000,0.6,0.8,4.8,,,,,,", Some((ErrorKind::Gbs, 100))),
+            ("GPGST,,,,,,,,", None),
+            ("GPGST,135806.000,0,,,,0.0,0.0,0.0", None),
+        ] {
+            let found = match parse(body) {
+                Ok(Sentence::Error(error)) => Some((error.kind, error.horizontal_cm)),
+                Ok(Sentence::Unused) => None,
+                other => panic!("{body}: {other:?}"),
+            };
+            assert_eq!(found, expected, "{body}");
+        }
+        assert_eq!(parse("GPGST,135806,1,,,,-3.0,4.0,4.8"), Err(Fault::OutOfRange));
     }
 }

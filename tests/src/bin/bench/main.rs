@@ -5,13 +5,15 @@
 
 mod e2e;
 mod figure;
+mod nmea;
 
 use anyhow::bail;
 
 fn main() -> anyhow::Result<()> {
     match std::env::args().nth(1).as_deref() {
         Some("e2e") => e2e::run(),
-        Some(other) => bail!("there is no benchmark {other:?}; there is e2e"),
-        None => bail!("name a benchmark: e2e"),
+        Some("nmea") => nmea::run(),
+        Some(other) => bail!("there is no benchmark {other:?}; there are e2e and nmea"),
+        None => bail!("name a benchmark: e2e or nmea"),
     }
 }

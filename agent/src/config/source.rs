@@ -1,0 +1,139 @@
+//! `[[source]]` tables: where observations come from.
+
+use std::path::{Path, PathBuf};
+
+use milepost_proto::config_table::Table;
+
+use super::{bus, gnss};
+use crate::source::gpsd::GpsdServer;
+use crate::source::serial::NmeaReceiver;
+use crate::source::slcan::Bitrate;
+
+/// Names no source may have: none, and those under which the driver app's ways in appear among the sources.
+const RESERVED_NAMES: [&str; 3] = ["", "http", "mqtt"];
+
+/// `[[source]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceConfig {
+    /// Unique name, shown on the status page.
+    pub name: String,
+    /// What it is.
+    pub kind: SourceKind,
+}
+
+/// What a source is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceKind {
+    /// A GNSS receiver on a serial line.
+    NmeaSerial {
+        /// The device, best under `/dev/serial/by-id`.
+        path: PathBuf,
+        /// What is on the line.
+        receiver: NmeaReceiver,
+    },
+    /// Receivers that gpsd owns.
+    Gpsd(GpsdServer),
+    /// A candump log, replayed once at its own pace.
+    Candump {
+        /// The log.
+        path: PathBuf,
+    },
+    /// A CAN interface of the kernel.
+    SocketCan {
+        /// Its name, such as `can0`.
+        interface: String,
+        /// Whether CAN FD frames are received as well.
+        fd: bool,
+        /// Whether this source may send. Nothing does yet.
+        transmit: bool,
+    },
+    /// A CAN adapter on a serial line that speaks the LAWICEL protocol.
+    Slcan {
+        /// The device, best under `/dev/serial/by-id`.
+        path: PathBuf,
+        /// Line speed, baud; adapters on USB do not care.
+        baud: u32,
+        /// Bit rate of the bus.
+        bitrate: Bitrate,
+        /// Whether the adapter takes part in the bus (it acknowledges frames); otherwise it only listens.
+        transmit: bool,
+    },
+}
+
+impl SourceKind {
+    /// The kind's word in the configuration.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::NmeaSerial { .. } => "nmea_serial",
+            Self::Gpsd(_) => "gpsd",
+            Self::Candump { .. } => "candump",
+            Self::SocketCan { .. } => "socketcan",
+            Self::Slcan { .. } => "slcan",
+        }
+    }
+
+    /// What it reads and no other source may: a device, a file or an address.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match self {
+            Self::NmeaSerial { path, .. } | Self::Candump { path } | Self::Slcan { path, .. } => {
+                path.display().to_string()
+            }
+            Self::SocketCan { interface, .. } => interface.clone(),
+            Self::Gpsd(GpsdServer { host, port, device, .. }) => {
+                format!("{host}:{port}{}", device.as_ref().map(|device| format!(" {device}")).unwrap_or_default())
+            }
+        }
+    }
+
+    /// The configuration's key for [`SourceKind::place`].
+    const fn place_key(&self) -> &'static str {
+        match self {
+            Self::NmeaSerial { .. } | Self::Candump { .. } | Self::Slcan { .. } => "path",
+            Self::SocketCan { .. } => "interface",
+            Self::Gpsd(_) => "host",
+        }
+    }
+}
+
+/// All of them, in file order.
+pub(super) fn sources(root: &mut Table<'_>, folder: &Path) -> Vec<SourceConfig> {
+    let mut sources: Vec<SourceConfig> = Vec::new();
+    for mut table in root.tables("source") {
+        let name = table.require::<String>("name");
+        if let Some(name) = name.as_deref().filter(|name| RESERVED_NAMES.contains(name)) {
+            table.fault("name", &format!("must not be {name:?}; give the source a name of its own"));
+        }
+        let kind = source_kind(&mut table, folder);
+        if sources.iter().any(|other| Some(&other.name) == name.as_ref()) {
+            table.fault("name", "is used by another source; give each its own");
+        }
+        if let Some(kind) = &kind
+            && let Some(other) = sources.iter().find(|other| other.kind.place() == kind.place())
+        {
+            table.fault(
+                kind.path_key(),
+                &format!("is already read by source {:?}; one device has one source", other.name),
+            );
+        }
+        table.finish();
+        sources.extend(name.zip(kind).map(|(name, kind)| SourceConfig { name, kind }));
+    }
+    sources
+}
+
+fn source_kind(table: &mut Table<'_>, folder: &Path) -> Option<SourceKind> {
+    match table.require::<String>("kind")?.as_str() {
+        "nmea_serial" => gnss::nmea_serial(table, folder),
+        "gpsd" => Some(gnss::gpsd(table)),
+        "socketcan" => bus::socketcan(table),
+        "slcan" => bus::slcan(table, folder),
+        "candump" => Some(SourceKind::Candump { path: folder.join(table.require::<PathBuf>("path")?) }),
+        other => {
+            let kinds = "use nmea_serial, gpsd, socketcan, slcan or candump";
+            table.fault("kind", &format!("{other:?} is not a kind of source; {kinds}"));
+            None
+        }
+    }
+}
