@@ -202,6 +202,6 @@ mod tests {
         let findings = check_sources(&[receiver(&pty.slave), receiver(Path::new("/dev/no-such-device"))]);
         let shown: Vec<String> = findings.iter().map(ToString::to_string).collect();
         assert!(shown[0].starts_with("ok") && shown[0].contains("1 observations; last: $GPGLL"), "{shown:?}");
-        assert!(shown[1].starts_with("WRONG") && shown[1].contains("plug the receiver in"), "{shown:?}");
+        assert!(shown[1].starts_with("WRONG") && shown[1].contains("plug the device in"), "{shown:?}");
     }
 }

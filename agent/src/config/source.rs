@@ -113,7 +113,7 @@ pub(super) fn sources(root: &mut Table<'_>, folder: &Path) -> Vec<SourceConfig> 
             && let Some(other) = sources.iter().find(|other| other.kind.place() == kind.place())
         {
             table.fault(
-                kind.path_key(),
+                kind.place_key(),
                 &format!("is already read by source {:?}; one device has one source", other.name),
             );
         }

@@ -79,22 +79,31 @@ impl SerialLine {
         Self { silence, ..self }
     }
 
-    /// Opens it at `baud`: 8 data bits, no parity, one stop bit, and nobody else's.
+    /// Opens it at `baud`.
     ///
     /// # Errors
-    /// What is in the way and what to do about it, in a sentence.
+    /// As [`open_port`].
     pub fn open(&self, baud: u32) -> Result<SerialStream, String> {
-        let path = self.path.display();
-        tokio_serial::new(self.path.to_string_lossy(), baud).open_native_async().map_err(|error| match error.kind {
-            tokio_serial::ErrorKind::NoDevice | tokio_serial::ErrorKind::Io(std::io::ErrorKind::NotFound) => {
-                format!("{path} cannot be opened ({error}); plug the receiver in, or see who else uses it")
-            }
-            tokio_serial::ErrorKind::Io(std::io::ErrorKind::PermissionDenied) => {
-                format!("{path} may not be opened; add the agent's user to the device's group (dialout)")
-            }
-            _ => format!("{path} cannot be opened: {error}"),
-        })
+        open_port(&self.path, baud)
     }
+}
+
+/// Opens a serial device: 8 data bits, no parity, one stop bit, and nobody else's.
+///
+/// # Errors
+/// What is in the way and what to do about it, in a sentence.
+pub fn open_port(path: &Path, baud: u32) -> Result<SerialStream, String> {
+    let port = tokio_serial::new(path.to_string_lossy(), baud).open_native_async();
+    let path = path.display();
+    port.map_err(|error| match error.kind {
+        tokio_serial::ErrorKind::NoDevice | tokio_serial::ErrorKind::Io(std::io::ErrorKind::NotFound) => {
+            format!("{path} cannot be opened ({error}); plug the device in, or see who else uses it")
+        }
+        tokio_serial::ErrorKind::Io(std::io::ErrorKind::PermissionDenied) => {
+            format!("{path} may not be opened; add the agent's user to the device's group (dialout)")
+        }
+        _ => format!("{path} cannot be opened: {error}"),
+    })
 }
 
 /// Reads the line until shutdown.
@@ -431,7 +440,7 @@ mod tests {
     #[tokio::test]
     async fn an_unplugged_receiver_is_lost_once_and_heard_again_when_it_is_back() {
         let mut bench = Bench::start();
-        assert!(bench.lost().await.contains("plug the receiver in"));
+        assert!(bench.lost().await.contains("plug the device in"));
         let mut pty = bench.plug();
         bench.opened().await;
         pty.master.write_all(rmc(1).as_bytes()).expect("write");

@@ -16,7 +16,7 @@ use super::bus::Bus;
 use super::can::bus_state::BusReport;
 use super::fault::{Fault, Faults};
 use super::reopening::{Patience, Reopening};
-use super::serial::SerialLine;
+use super::serial::open_port;
 use super::{ShuttingDown, SourceLink};
 
 mod bitrate;
@@ -83,7 +83,7 @@ async fn keep_open(adapter: &SlcanAdapter, link: &SourceLink) -> Result<(), Shut
     let mut reopening = Reopening::new(adapter.patience);
     let mut bus = Bus::new();
     loop {
-        let why = match SerialLine::new(&adapter.path, adapter.baud).open() {
+        let why = match open_port(&adapter.path, adapter.baud) {
             Ok(stream) => {
                 let mut session = Session { stream, adapter, bus: &mut bus, framer: Framer::default() };
                 session.hold(link, &mut reopening).await?
