@@ -181,7 +181,7 @@ garbage
                 let faults: u64 = batch.faults.take().values().sum();
                 found.push((batch.release.as_millis(), batch.readings.len(), faults));
             }
-            assert_eq!(found, [(0, 4, 1), (last_ms, 2, 1)], "×{speed}");
+            assert_eq!(found, [(0, 5, 4), (last_ms, 1, 4)], "×{speed}");
         }
     }
 
@@ -216,6 +216,6 @@ garbage
             }
         }
         assert_eq!((observed, ended), (6, true));
-        assert_eq!(faults, FaultCounts::from([("malformed", 1), ("unknown_id", 1)]));
+        assert_eq!(faults, FaultCounts::from([("malformed", 1), ("not_available", 6), ("unknown_id", 1)]));
     }
 }

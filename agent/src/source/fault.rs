@@ -48,10 +48,12 @@ pub enum Fault {
     NotAvailable,
     /// A signal whose sender reports an error, or a reserved code.
     ErrorCode,
+    /// One more trouble code or vehicle than are followed.
+    TooMany,
 }
 
 impl Fault {
-    const ALL: [Self; 20] = [
+    const ALL: [Self; 21] = [
         Self::Noise,
         Self::Torn,
         Self::TooLong,
@@ -72,6 +74,7 @@ impl Fault {
         Self::ErrorFrame,
         Self::NotAvailable,
         Self::ErrorCode,
+        Self::TooMany,
     ];
 
     /// The kind's word on the status page and in metrics.
@@ -98,6 +101,7 @@ impl Fault {
             Self::ErrorFrame => "error_frame",
             Self::NotAvailable => "not_available",
             Self::ErrorCode => "error_code",
+            Self::TooMany => "too_many",
         }
     }
 }
