@@ -10,6 +10,7 @@ use milepost_proto::DeviceId;
 use milepost_proto::config_table::{ConfigFault, Document, Table};
 
 use crate::reporting::ReportingPolicy;
+use crate::source::can::vin::Vin;
 
 /// Everything the agent is told.
 #[derive(Debug, Clone, PartialEq)]
@@ -103,6 +104,8 @@ pub enum SourceKind {
     Candump {
         /// The log.
         path: PathBuf,
+        /// The vehicle whose bus it is; another VIN on it raises an alarm.
+        vin: Option<Vin>,
     },
 }
 
@@ -120,7 +123,7 @@ impl SourceKind {
     #[must_use]
     pub fn path(&self) -> &Path {
         match self {
-            Self::NmeaSerial { path, .. } | Self::Candump { path } => path,
+            Self::NmeaSerial { path, .. } | Self::Candump { path, .. } => path,
         }
     }
 }
@@ -255,7 +258,10 @@ fn source_kind(table: &mut Table<'_>, folder: &Path) -> Option<SourceKind> {
             let baud = table.get_in("baud", 300..=4_000_000, 9_600);
             Some(SourceKind::NmeaSerial { path: path?, baud })
         }
-        "candump" => Some(SourceKind::Candump { path: path? }),
+        "candump" => {
+            let vin = table.parsed("vin");
+            Some(SourceKind::Candump { path: path?, vin })
+        }
         other => {
             table.fault("kind", &format!("{other:?} is not a kind of source; use nmea_serial or candump"));
             None
@@ -335,6 +341,18 @@ baud = 4800
         assert_eq!(
             faults(&text),
             ["line 22: source.path is already read by source \"gnss\"; one device has one source"]
+        );
+    }
+
+    #[test]
+    fn a_vin_that_is_none_is_refused_with_what_one_looks_like() {
+        let bus = |vin: &str| {
+            format!("{GOOD}\n[[source]]\nname = \"bus\"\nkind = \"candump\"\npath = \"bus.log\"\nvin = {vin:?}\n")
+        };
+        assert_eq!(faults(&bus("1XPBD49X1MD000001")), Vec::<String>::new());
+        assert_eq!(
+            faults(&bus("1XPBD49X1MDO00001")),
+            ["line 23: source.vin is not usable: a VIN has 17 capital letters and digits, without I, O and Q"]
         );
     }
 

@@ -269,6 +269,17 @@ mod tests {
     }
 
     #[test]
+    fn another_vehicles_vin_raises_an_alarm() {
+        let mut observer = Observer::new("1XPBD49X1MD000002".parse().ok());
+        let found: Vec<_> = ["#1014490201315850", "#214244343958314D", "#2244303030303031"]
+            .iter()
+            .flat_map(|data| observe(&mut observer, &format!("(1.0) can0 7E8{data}")).0)
+            .collect();
+        let alarm = "Health(WrongVehicle { configured: \"1XPBD49X1MD000002\", heard: \"1XPBD49X1MD000001\" })";
+        assert_eq!(found, [alarm]);
+    }
+
+    #[test]
     fn what_no_table_knows_is_counted() {
         for (line, fault) in [
             ("(1.0) can0 18FF0000#00", "unknown_id"),

@@ -11,6 +11,7 @@ use super::CanId;
 use super::vin::Vin;
 
 pub mod pid;
+pub mod poll;
 
 use pid::Pid;
 
