@@ -5,7 +5,7 @@
 //!
 //! `candump` reads recorded lines. J1939: `j1939` splits identifiers, `transport` puts long groups together, `table` says
 //! where signals lie, `trouble_code` and `vin` read what is no signal. `obd` reads OBD-II answers. `vehicle` turns what they
-//! give into readings, with `code_watch` and `lamp_watch`; this file puts them together.
+//! give into readings, with `code_watch`, `lamp_watch` and `speaker`; this file puts them together.
 
 use milepost_proto::Reading;
 
@@ -16,6 +16,7 @@ pub mod code_watch;
 pub mod j1939;
 pub mod lamp_watch;
 pub mod obd;
+pub mod speaker;
 pub mod table;
 pub mod transport;
 pub mod trouble_code;
@@ -144,7 +145,7 @@ fn by_table(group: transport::Group<'_>) -> Result<Decoded<'_>, Fault> {
         return Ok(Decoded::Vin(vin::Vin::read(group.data)));
     }
     let message = table::find(group.pgn).ok_or(Fault::UnknownId)?;
-    Ok(Decoded::Message(table::MessageData { message, data: group.data }))
+    Ok(Decoded::Message(table::MessageData { message, source: group.source, data: group.data }))
 }
 
 /// Turns frames into readings.
@@ -237,6 +238,26 @@ mod tests {
     fn a_switch_is_reported_when_it_changes() {
         let (released, set) = ("(1.0) can0 18FEF121#F3FFFFFFFFFFFFFF", "(1.0) can0 18FEF121#F7FFFFFFFFFFFFFF");
         check_drive(&[released, released, set, set], &["parking_brake false", "parking_brake true"]);
+    }
+
+    #[test]
+    fn units_that_contradict_each_other_do_not_flicker_and_units_that_complete_each_other_are_both_heard() {
+        let engine = "(1.0) can0 18FEF100#FF005AFFFFFFFFFF";
+        let cab = "(1.0) can0 18FEF121#F70060FFFFFFFFFF";
+        check_drive(&[engine, cab, engine], &["Vehicle.Speed 90 km/h", "parking_brake true", "Vehicle.Speed 90 km/h"]);
+    }
+
+    #[test]
+    fn another_unit_is_heard_when_the_first_falls_silent() {
+        let mut observer = Observer::default();
+        let (engine, cab) = ("(1.0) can0 18FEF100#FF005AFFFFFFFFFF", "(1.0) can0 18FEF121#FF0060FFFFFFFFFF");
+        assert_eq!(observe(&mut observer, engine).0, ["Vehicle.Speed 90 km/h"]);
+        let mut heard = Vec::new();
+        for now_ms in (0..12_000).step_by(1_000) {
+            observer.pass_time(now_ms, |_| {});
+            heard.push(observe(&mut observer, cab).0.len());
+        }
+        assert_eq!(heard, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1]);
     }
 
     #[test]

@@ -82,6 +82,8 @@ pub fn find(pgn: u32) -> Option<&'static Message> {
 pub struct MessageData<'a> {
     /// Which message.
     pub message: &'static Message,
+    /// The source address of the unit that sent it.
+    pub source: u8,
     /// The frame's data.
     pub data: &'a [u8],
 }
@@ -175,7 +177,7 @@ mod tests {
     /// The named signal's value in this data.
     fn check(pgn: u32, signal: &str, data: [u8; 8], expected: Result<f64, Fault>) {
         let message = find(pgn).expect("message");
-        let value = MessageData { message, data: &data }.signals().find(|(spec, _)| spec.name == signal);
+        let value = MessageData { message, source: 0, data: &data }.signals().find(|(spec, _)| spec.name == signal);
         assert_eq!(value.map(|(_, value)| value), Some(expected), "{signal} {data:02X?}");
     }
 

@@ -1,6 +1,6 @@
 //! What decoded messages say about one vehicle: readings.
 //!
-//! Promise: a value is passed on as its sender gives it; a switch and a lamp are reported when they change, a trouble code
+//! Promise: a value is passed on as its sender gives it, and of several senders one is followed; a switch and a lamp are reported when they change, a trouble code
 //! as [`code_watch`](super::code_watch) decides, a VIN once. Of the two distances a bus may carry, the finer one is
 //! taken as soon as it is heard. Memory is bounded whatever the bus says.
 
@@ -12,6 +12,7 @@ use crate::source::fault::{Fault, Faults};
 use super::code_watch::CodeWatch;
 use super::lamp_watch::LampWatch;
 use super::obd::CurrentData;
+use super::speaker::Speakers;
 use super::table::{COARSE_DISTANCE_PGN, FINE_DISTANCE_PGN, MessageData, SwitchSpec};
 use super::trouble_code::{CodeList, ListKind};
 use super::vin::{Vin, VinWatch};
@@ -23,6 +24,7 @@ const ASLEEP_MS: u64 = 2_000;
 #[derive(Debug, Clone, Default)]
 pub struct Vehicle {
     distance: Distance,
+    speakers: Speakers,
     switches: Vec<SwitchState>,
     codes: CodeWatch,
     lamps: LampWatch,
@@ -77,10 +79,13 @@ impl Vehicle {
         }
         for (spec, value) in message.signals() {
             match value {
-                Ok(value) => match spec.switch {
-                    Some(switch) => self.switch(switch, value, &mut observed),
-                    None => observed(signal(spec.reading_name(message.message), value, spec.unit)),
-                },
+                Ok(value) if self.speakers.follow(spec.spn, message.source, self.waking.total_ms) => {
+                    match spec.switch {
+                        Some(switch) => self.switch(switch, value, &mut observed),
+                        None => observed(signal(spec.reading_name(message.message), value, spec.unit)),
+                    }
+                }
+                Ok(_) => {}
                 Err(fault) => faults.count(fault),
             }
         }
