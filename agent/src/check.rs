@@ -154,12 +154,13 @@ mod tests {
     use std::io::Write as _;
 
     use super::*;
+    use crate::config::BusConfig;
     use crate::source::pty::Pty;
     use crate::source::serial::NmeaReceiver;
 
     fn receiver(path: &Path) -> SourceConfig {
         let kind = SourceKind::NmeaSerial { path: path.to_owned(), receiver: NmeaReceiver::default() };
-        SourceConfig { name: "gnss".to_owned(), kind }
+        SourceConfig { name: "gnss".to_owned(), kind, bus: BusConfig::default() }
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod bus;
 mod gnss;
 mod source;
 
+pub use bus::BusConfig;
 pub use source::{SourceConfig, SourceKind};
 
 /// Everything the agent is told.
@@ -273,6 +274,18 @@ baud = 4800
         check("\"gnss\"", "\"http\"", "line 14: source.name must not be \"http\"; give the source a name of its own");
         let why = "is not an address such as https://gateway.example:8443 (empty host)";
         check("https://gateway.example:8443/", "https://", &format!("line 8: gateway.url {why}"));
+    }
+
+    #[test]
+    fn a_vin_that_is_none_is_refused_with_what_one_looks_like() {
+        let bus = |vin: &str| {
+            format!("{GOOD}\n[[source]]\nname = \"bus\"\nkind = \"candump\"\npath = \"bus.log\"\nvin = {vin:?}\n")
+        };
+        assert_eq!(faults(&bus("1XPBD49X1MD000001")), Vec::<String>::new());
+        assert_eq!(
+            faults(&bus("1XPBD49X1MDO00001")),
+            ["line 23: source.vin is not usable: a VIN has 17 capital letters and digits, without I, O and Q"]
+        );
     }
 
     #[test]

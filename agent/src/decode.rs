@@ -66,7 +66,9 @@ fn can_frame(text: &[u8], decoder: &mut can::Decoder, out: &mut impl Write, faul
     };
     match decoder.decode(&line.frame) {
         Ok(Some(Decoded::Message(message))) => write_line(out, &can_line::message(&line, message, faults)),
-        Ok(Some(Decoded::Dm1(dm1))) => write_line(out, &can_line::dm1(&line, dm1)),
+        Ok(Some(Decoded::Codes(list))) => write_line(out, &can_line::codes(&line, list)),
+        Ok(Some(Decoded::Vin(vin))) => write_line(out, &can_line::vin(&line, vin, faults)),
+        Ok(Some(Decoded::Obd(answer))) => write_line(out, &can_line::obd(&line, answer, faults)),
         Ok(None) => Ok(()),
         Err(fault) => {
             faults.count(fault);
@@ -193,10 +195,10 @@ mod tests {
              (1.600000) can0 123#00\n\
              what\n",
             &[
-                r#"{"t":1.25,"bus":"can0","id":"0CF00400x","name":"EEC1","signals":{"ActualEngPercentTorque":{"v":7.0,"unit":"%"},"EngSpeed":{"v":1215.875,"unit":"rpm"}}}"#,
+                r#"{"t":1.25,"bus":"can0","id":"0CF00400x","name":"EEC1","signals":{"DriversDemandEngPercentTorque":{"v":0.0,"unit":"%"},"ActualEngPercentTorque":{"v":7.0,"unit":"%"},"EngSpeed":{"v":1215.875,"unit":"rpm"}}}"#,
                 r#"{"t":1.5,"bus":"can0","id":"18FEF100x","name":"CCVS1","signals":{}}"#,
             ],
-            r#"{"malformed":1,"not_available":2,"unknown_id":1}"#,
+            r#"{"malformed":1,"not_available":5,"unknown_id":1}"#,
         );
     }
 
@@ -204,9 +206,26 @@ mod tests {
     fn trouble_codes_are_listed() {
         check(
             can,
-            "(1.0) can0 18FECA00#40FF5B000301FFFF\n",
+            "(1.0) can0 18FECA00#40FF5B000301FFFF\n(2.0) can0 18FECB00#00FF000000000000\n",
             &[
                 r#"{"t":1.0,"bus":"can0","id":"18FECA00x","name":"DM1","signals":{},"dtcs":[{"spn":91,"fmi":3,"oc":1}]}"#,
+                r#"{"t":2.0,"bus":"can0","id":"18FECB00x","name":"DM2","signals":{},"dtcs":[]}"#,
+            ],
+            "{}",
+        );
+    }
+
+    #[test]
+    fn obd_answers_and_vins_are_lines_of_their_own() {
+        check(
+            can,
+            "(1.0) can0 7E8#03410D3500000000\n\
+             (1.0) can0 7E8#1014490201315850\n\
+             (1.0) can0 7E8#214244343958314D\n\
+             (2.0) can0 7E8#2244303030303031\n",
+            &[
+                r#"{"t":1.0,"bus":"can0","id":"7E8","name":"OBD","signals":{"Speed":{"v":53.0,"unit":"km/h"}}}"#,
+                r#"{"t":2.0,"bus":"can0","id":"7E8","name":"VI","signals":{"VehicleIdentNumber":{"v":"1XPBD49X1MD000001","unit":""}}}"#,
             ],
             "{}",
         );

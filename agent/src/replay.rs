@@ -154,7 +154,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Clock;
-    use crate::config::{SourceConfig, SourceKind};
+    use crate::config::{BusConfig, SourceConfig, SourceKind};
     use crate::event::{EVENTS_MAX, Event};
     use crate::source::serial::NmeaReceiver;
     use crate::source::{self, SourceLink, SourceNews};
@@ -180,7 +180,11 @@ mod tests {
         let (sender, mut events) = mpsc::channel(EVENTS_MAX);
         let link = SourceLink::new("gnss", sender, Clock::replay(feed.began, 100.0));
         let kind = SourceKind::NmeaSerial { path: feed.slave.clone(), receiver: NmeaReceiver::default() };
-        let source = source::spawn(&SourceConfig { name: "gnss".to_owned(), kind }, link, shutdown.clone());
+        let source = source::spawn(
+            &SourceConfig { name: "gnss".to_owned(), kind, bus: BusConfig::default() },
+            link,
+            shutdown.clone(),
+        );
         let mut seconds = Vec::new();
         while seconds.len() < 50 {
             let event = tokio::time::timeout(Duration::from_secs(20), events.recv()).await.expect("in time");

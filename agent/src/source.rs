@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::config::{SourceConfig, SourceKind};
 use crate::event::Event;
+use can::Observer;
 use slcan::SlcanAdapter;
 use socketcan::CanInterface;
 
@@ -37,19 +38,20 @@ pub use listen::listen;
 /// Starts a source. It ends at shutdown, when nobody listens any more, or at the end of what it reads.
 #[must_use]
 pub fn spawn(config: &SourceConfig, link: SourceLink, shutdown: CancellationToken) -> JoinHandle<()> {
+    let observer = || Observer::new(config.bus.vin);
     match &config.kind {
         SourceKind::NmeaSerial { path, receiver } => {
             let line = serial::SerialLine::new(path, receiver.clone()).at_speed(link.clock().speed());
             tokio::spawn(serial::run(line, link, shutdown))
         }
         SourceKind::Gpsd(server) => tokio::spawn(gpsd::run(server.clone(), link, shutdown)),
-        SourceKind::Candump { path } => tokio::spawn(candump::run(path.clone(), link, shutdown)),
+        SourceKind::Candump { path } => tokio::spawn(candump::run(path.clone(), observer(), link, shutdown)),
         SourceKind::SocketCan { interface, fd, transmit: _ } => {
-            tokio::spawn(socketcan::run(CanInterface::new(interface, *fd), link, shutdown))
+            tokio::spawn(socketcan::run(CanInterface::new(interface, *fd), observer(), link, shutdown))
         }
         SourceKind::Slcan { path, baud, bitrate, transmit } => {
             let adapter = SlcanAdapter::new(path, *baud, *bitrate, *transmit);
-            tokio::spawn(slcan::run(adapter, link, shutdown))
+            tokio::spawn(slcan::run(adapter, observer(), link, shutdown))
         }
     }
 }

@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use milepost_agent::clock::Clock;
-use milepost_agent::config::{SourceConfig, SourceKind};
+use milepost_agent::config::{BusConfig, SourceConfig, SourceKind};
 use milepost_agent::event::{EVENTS_MAX, Event};
 use milepost_agent::source::gnss::FixPolicy;
 use milepost_agent::source::gpsd::GpsdServer;
@@ -124,7 +124,11 @@ async fn a_real_gpsd_is_heard_lost_and_heard_again() {
     let shutdown = CancellationToken::new();
     let began = "2019-10-31T23:00:00Z".parse().expect("time");
     let link = SourceLink::new("gpsd", sender, Clock::replay(began, 1.0));
-    let source = source::spawn(&SourceConfig { name: "gpsd".to_owned(), kind }, link, shutdown.clone());
+    let source = source::spawn(
+        &SourceConfig { name: "gpsd".to_owned(), kind, bus: BusConfig::default() },
+        link,
+        shutdown.clone(),
+    );
 
     assert_eq!(compare_fixes(&mut events, &places).await, FIXES);
     drop(gpsd);

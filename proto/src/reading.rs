@@ -169,6 +169,18 @@ pub enum Health {
         /// What was wrong, in a sentence.
         why: String,
     },
+    /// The vehicle said which one it is.
+    VehicleIdentified {
+        /// Its vehicle identification number (ISO 3779).
+        vin: String,
+    },
+    /// The vehicle says that it is another than the configured one.
+    WrongVehicle {
+        /// The vehicle identification number in the configuration.
+        configured: String,
+        /// The one that was heard.
+        heard: String,
+    },
 }
 
 /// Why records are missing.

@@ -8,6 +8,7 @@ mod bench;
 pub mod certs;
 mod clock;
 mod demo;
+mod fuzz;
 mod gpsd;
 mod interrupt;
 mod mosquitto;
@@ -47,6 +48,8 @@ enum Chore {
     Demo(demo::Options),
     /// Build for release and run one benchmark
     Bench(bench::Options),
+    /// Feed a decoder what nobody would send, for some minutes
+    Fuzz(fuzz::Options),
     /// Make a throw-away certificate authority with gateway and device certificates
     Certs(certs::Options),
     /// Write the recordings that are derived from other recordings
@@ -61,6 +64,7 @@ pub fn main() -> ExitCode {
         Chore::Services(options) => services::run(&options),
         Chore::Demo(options) => demo::run(&options),
         Chore::Bench(options) => bench::run(&options),
+        Chore::Fuzz(options) => fuzz::run(&options),
         Chore::Certs(options) => certs::run(&options),
         Chore::Recordings => recordings::run(),
     };

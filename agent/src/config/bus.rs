@@ -5,10 +5,23 @@ use std::path::{Path, PathBuf};
 use milepost_proto::config_table::Table;
 
 use super::SourceKind;
+use crate::source::can::vin::Vin;
 use crate::source::slcan::Bitrate;
 
 /// Longest name of a network interface, bytes (Linux's `IFNAMSIZ` with its end).
 const INTERFACE_NAME_MAX: usize = 15;
+
+/// How a bus is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BusConfig {
+    /// The vehicle whose bus it is; another VIN on it raises an alarm.
+    pub vin: Option<Vin>,
+}
+
+/// The keys that every kind of bus has.
+pub(super) fn read(table: &mut Table<'_>) -> BusConfig {
+    BusConfig { vin: table.parsed("vin") }
+}
 
 /// `kind = "socketcan"`.
 pub(super) fn socketcan(table: &mut Table<'_>) -> Option<SourceKind> {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use milepost_proto::config_table::Table;
 
+use super::bus::BusConfig;
 use super::{bus, gnss};
 use crate::source::gpsd::GpsdServer;
 use crate::source::serial::NmeaReceiver;
@@ -19,6 +20,8 @@ pub struct SourceConfig {
     pub name: String,
     /// What it is.
     pub kind: SourceKind,
+    /// How it is read, if it is a vehicle bus.
+    pub bus: BusConfig,
 }
 
 /// What a source is.
@@ -73,6 +76,14 @@ impl SourceKind {
         }
     }
 
+    /// Whether it is a vehicle bus.
+    const fn is_bus(&self) -> bool {
+        match self {
+            Self::NmeaSerial { .. } | Self::Gpsd(_) => false,
+            Self::Candump { .. } | Self::SocketCan { .. } | Self::Slcan { .. } => true,
+        }
+    }
+
     /// What it reads and no other source may: a device, a file or an address.
     #[must_use]
     pub fn place(&self) -> String {
@@ -117,8 +128,10 @@ pub(super) fn sources(root: &mut Table<'_>, folder: &Path) -> Vec<SourceConfig> 
                 &format!("is already read by source {:?}; one device has one source", other.name),
             );
         }
+        let is_bus = kind.as_ref().is_some_and(SourceKind::is_bus);
+        let bus = if is_bus { bus::read(&mut table) } else { BusConfig::default() };
         table.finish();
-        sources.extend(name.zip(kind).map(|(name, kind)| SourceConfig { name, kind }));
+        sources.extend(name.zip(kind).map(|(name, kind)| SourceConfig { name, kind, bus }));
     }
     sources
 }

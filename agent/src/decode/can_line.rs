@@ -6,9 +6,11 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use crate::source::can::candump::Line;
-use crate::source::can::dm1::Dm1;
+use crate::source::can::obd::Answer;
 use crate::source::can::table::MessageData;
-use crate::source::fault::Faults;
+use crate::source::can::trouble_code::CodeList;
+use crate::source::can::vin::Vin;
+use crate::source::fault::{Fault, Faults};
 
 /// One printed line.
 #[derive(Serialize)]
@@ -26,8 +28,15 @@ pub(super) struct CanLine<'a> {
 
 #[derive(Serialize)]
 struct Value {
-    v: f64,
+    v: Scalar,
     unit: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Scalar {
+    Number(f64),
+    Text(String),
 }
 
 #[derive(Serialize)]
@@ -42,17 +51,49 @@ pub(super) fn message<'a>(line: &Line<'a>, message: MessageData<'_>, faults: &mu
     let mut signals = Vec::new();
     for (spec, value) in message.signals() {
         match value {
-            Ok(v) => signals.push((spec.name, Value { v, unit: spec.unit })),
+            Ok(v) => signals.push((spec.name, Value::number(v, spec.unit))),
             Err(fault) => faults.count(fault),
         }
     }
     CanLine { signals, ..CanLine::new(line, message.message.name) }
 }
 
-/// Active trouble codes.
-pub(super) fn dm1<'a>(line: &Line<'a>, dm1: Dm1<'_>) -> CanLine<'a> {
-    let codes = dm1.codes().map(|code| TroubleCode { spn: code.spn, fmi: code.fmi, oc: code.occurrence });
-    CanLine { dtcs: Some(codes.collect()), ..CanLine::new(line, "DM1") }
+/// Trouble codes.
+pub(super) fn codes<'a>(line: &Line<'a>, list: CodeList<'_>) -> CanLine<'a> {
+    let codes = list.codes().map(|code| TroubleCode { spn: code.spn, fmi: code.fmi, oc: code.occurrence });
+    CanLine { dtcs: Some(codes.collect()), ..CanLine::new(line, list.kind.message_name()) }
+}
+
+/// Which vehicle it is; what is no VIN is absent and counted.
+pub(super) fn vin<'a>(line: &Line<'a>, vin: Option<Vin>, faults: &mut Faults) -> CanLine<'a> {
+    let mut signals = Vec::new();
+    match vin {
+        Some(vin) => signals.push(("VehicleIdentNumber", Value { v: Scalar::Text(vin.as_str().to_owned()), unit: "" })),
+        None => faults.count(Fault::Unparsed),
+    }
+    CanLine { signals, ..CanLine::new(line, "VI") }
+}
+
+/// An OBD-II answer; parameters that are not known are absent and counted.
+pub(super) fn obd<'a>(line: &Line<'a>, answer: Answer<'_>, faults: &mut Faults) -> CanLine<'a> {
+    let data = match answer {
+        Answer::Vin(vin) => return self::vin(line, Some(vin), faults),
+        Answer::CurrentData(data) => data,
+    };
+    let mut signals = Vec::new();
+    for value in data.values() {
+        match value {
+            Ok((pid, value)) => signals.push((pid.name, Value::number(value, pid.unit))),
+            Err(fault) => faults.count(fault),
+        }
+    }
+    CanLine { signals, ..CanLine::new(line, "OBD") }
+}
+
+impl Value {
+    const fn number(value: f64, unit: &'static str) -> Self {
+        Self { v: Scalar::Number(value), unit }
+    }
 }
 
 impl<'a> CanLine<'a> {

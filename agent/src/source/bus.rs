@@ -27,9 +27,9 @@ pub(super) struct Bus {
 }
 
 impl Bus {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(observer: Observer) -> Self {
         Self {
-            observer: Observer::default(),
+            observer,
             faults: Faults::default(),
             observations: Vec::new(),
             latest: None,
@@ -121,7 +121,7 @@ mod tests {
     async fn check(steps: &[fn(&mut Bus)], expected: &[&str]) {
         let (sender, mut events) = mpsc::channel(64);
         let link = SourceLink::new("can0", sender, Clock::system());
-        let mut bus = Bus::new();
+        let mut bus = Bus::new(Observer::default());
         for step in steps {
             step(&mut bus);
             bus.tell(&link).await.expect("heard");
@@ -153,7 +153,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_frame_is_told_with_its_readings_and_as_it_came() {
-        check(&[speed, |_| {}], &["[Vehicle.Speed=90] can0 18FEF100#FF005AFFFFFFFFFF", "{\"not_available\": 1}"]).await;
+        check(&[speed, |_| {}], &["[Vehicle.Speed=90] can0 18FEF100#FF005AFFFFFFFFFF", "{\"not_available\": 4}"]).await;
     }
 
     #[tokio::test]
@@ -189,7 +189,7 @@ mod tests {
                 "{\"error_frame\": 1}",
                 "lost",
                 "[Vehicle.Speed=90 can0.error_passive=false can0.bus_off=false] can0 18FEF100#FF005AFFFFFFFFFF",
-                "{\"not_available\": 1}",
+                "{\"not_available\": 4}",
             ],
         )
         .await;

@@ -3,21 +3,27 @@
 //! Promise: pure, and nothing is allocated until a reading is made. A frame that no table knows, and a value its sender
 //! marks as not available or in error, is counted and absent; it is never a number.
 //!
-//! `candump` reads recorded lines, `j1939` splits identifiers, `transport` puts long groups together, `table` says where
-//! signals lie, `dm1` reads trouble codes; this file puts them together.
+//! `candump` reads recorded lines. J1939: `j1939` splits identifiers, `transport` puts long groups together, `table` says
+//! where signals lie, `trouble_code` and `vin` read what is no signal. `obd` reads OBD-II answers. `vehicle` turns what they
+//! give into readings, with `code_watch`, `lamp_watch` and `speaker`; this file puts them together.
 
 use milepost_proto::Reading;
-use milepost_proto::reading::{Diagnostic, Signal};
 
 use super::fault::{Fault, Faults};
 
 pub mod bus_state;
 pub mod candump;
-pub mod dm1;
+pub mod code_watch;
 pub mod j1939;
+pub mod lamp_watch;
 pub mod log_line;
+pub mod obd;
+pub mod speaker;
 pub mod table;
 pub mod transport;
+pub mod trouble_code;
+pub mod vehicle;
+pub mod vin;
 
 /// Longest frame, bytes (CAN FD).
 pub const FRAME_BYTES_MAX: usize = 64;
@@ -91,16 +97,21 @@ impl Data {
 /// What a table makes of a frame.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Decoded<'a> {
-    /// A message with signals.
+    /// A J1939 message with signals.
     Message(table::MessageData<'a>),
-    /// Active trouble codes.
-    Dm1(dm1::Dm1<'a>),
+    /// Lamps and trouble codes.
+    Codes(trouble_code::CodeList<'a>),
+    /// Which vehicle this is; none when it is no VIN.
+    Vin(Option<vin::Vin>),
+    /// An answer to an OBD-II question.
+    Obd(obd::Answer<'a>),
 }
 
 /// Decodes the frames of one bus by the built-in tables.
 #[derive(Debug, Clone, Default)]
 pub struct Decoder {
     transport: transport::Transport,
+    answers: obd::Answers,
 }
 
 impl Decoder {
@@ -114,6 +125,9 @@ impl Decoder {
             FrameBody::RemoteRequest => return Err(Fault::RemoteRequest),
             FrameBody::Error => return Err(Fault::ErrorFrame),
         };
+        if obd::is_answer(frame.id) {
+            return Ok(self.answers.push(frame.id, data)?.map(Decoded::Obd));
+        }
         let CanId::Extended(id) = frame.id else { return Err(Fault::UnknownId) };
         let address = j1939::Address::from_id(id);
         let group = match address.pgn {
@@ -125,66 +139,50 @@ impl Decoder {
 }
 
 fn by_table(group: transport::Group<'_>) -> Result<Decoded<'_>, Fault> {
-    if group.pgn == dm1::PGN {
-        return dm1::Dm1::new(group.source, group.data).map(Decoded::Dm1).ok_or(Fault::ShortFrame);
+    if let Some(kind) = trouble_code::ListKind::of_pgn(group.pgn) {
+        let list = trouble_code::CodeList::new(kind, group.source, group.data);
+        return list.map(Decoded::Codes).ok_or(Fault::ShortFrame);
+    }
+    if group.pgn == vin::PGN {
+        return Ok(Decoded::Vin(vin::Vin::read(group.data)));
     }
     let message = table::find(group.pgn).ok_or(Fault::UnknownId)?;
-    Ok(Decoded::Message(table::MessageData { message, data: group.data }))
+    Ok(Decoded::Message(table::MessageData { message, source: group.source, data: group.data }))
 }
 
 /// Turns frames into readings.
 #[derive(Debug, Clone, Default)]
 pub struct Observer {
     decoder: Decoder,
-    distance: Distance,
-}
-
-/// Which of the two distances a bus may carry is taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Distance {
-    /// The one in units of 125 m: no other was heard yet.
-    #[default]
-    Coarse,
-    /// The one in units of 5 m.
-    Fine,
+    vehicle: vehicle::Vehicle,
 }
 
 impl Observer {
+    /// Expects the vehicle with this VIN; any, when none is given.
+    #[must_use]
+    pub fn new(configured: Option<vin::Vin>) -> Self {
+        Self { decoder: Decoder::default(), vehicle: vehicle::Vehicle::new(configured) }
+    }
+
+    /// Frames are heard at `now_ms` of any clock that does not step back; to be called now and then before
+    /// [`Self::observe`], so that what falls silent is noticed.
+    pub fn pass_time(&mut self, now_ms: u64, observed: impl FnMut(Reading)) {
+        self.vehicle.pass_time(now_ms, observed);
+    }
+
     /// Calls `observed` with each reading of `frame`; counts what could not be used.
-    pub fn observe(&mut self, frame: &Frame, faults: &mut Faults, mut observed: impl FnMut(Reading)) {
+    pub fn observe(&mut self, frame: &Frame, faults: &mut Faults, observed: impl FnMut(Reading)) {
+        let vehicle = &mut self.vehicle;
         match self.decoder.decode(frame) {
-            Ok(Some(Decoded::Message(message))) => self.distance.message(message, faults, observed),
-            Ok(Some(Decoded::Dm1(dm1))) => {
-                dm1.codes().for_each(|code| observed(Reading::Diagnostic(diagnostic(&dm1, code))));
-            }
+            Ok(Some(Decoded::Message(message))) => vehicle.message(message, faults, observed),
+            Ok(Some(Decoded::Codes(list))) => vehicle.codes(list, faults, observed),
+            Ok(Some(Decoded::Vin(vin))) => vehicle.vin(vin, faults, observed),
+            Ok(Some(Decoded::Obd(obd::Answer::Vin(vin)))) => vehicle.vin(Some(vin), faults, observed),
+            Ok(Some(Decoded::Obd(obd::Answer::CurrentData(data)))) => vehicle.current_data(data, faults, observed),
             Ok(None) => {}
             Err(fault) => faults.count(fault),
         }
     }
-}
-
-impl Distance {
-    fn message(&mut self, message: table::MessageData<'_>, faults: &mut Faults, mut observed: impl FnMut(Reading)) {
-        match (message.message.pgn, *self) {
-            (table::FINE_DISTANCE_PGN, _) => *self = Self::Fine,
-            (table::COARSE_DISTANCE_PGN, Self::Fine) => return,
-            _ => {}
-        }
-        for (spec, value) in message.signals() {
-            match value {
-                Ok(value) => observed(Reading::Signal(Signal {
-                    name: spec.reading_name(message.message),
-                    value,
-                    unit: spec.unit.to_owned(),
-                })),
-                Err(fault) => faults.count(fault),
-            }
-        }
-    }
-}
-
-const fn diagnostic(dm1: &dm1::Dm1<'_>, code: dm1::TroubleCode) -> Diagnostic {
-    Diagnostic { source_address: dm1.source, spn: code.spn, fmi: code.fmi, occurrence: code.occurrence, active: true }
 }
 
 #[cfg(test)]
@@ -199,6 +197,7 @@ mod tests {
         observer.observe(&frame, &mut faults, |reading| {
             found.push(match reading {
                 Reading::Signal(signal) => format!("{} {} {}", signal.name, signal.value, signal.unit),
+                Reading::Switch(switch) => format!("{} {}", switch.name, switch.on),
                 other => format!("{other:?}"),
             });
         });
@@ -208,16 +207,16 @@ mod tests {
     #[test]
     fn signals_are_named_by_vss_where_it_has_a_path() {
         let (found, faults) = observe(&mut Observer::default(), "(1.0) can0 18FEF100#F3005AFFFFFFFFFF");
-        assert_eq!(found, ["CCVS1.ParkingBrakeSwitch 0 ", "Vehicle.Speed 90 km/h"]);
-        assert_eq!(faults, []);
+        assert_eq!(found, ["parking_brake false", "Vehicle.Speed 90 km/h"]);
+        assert_eq!(faults, [("not_available", 3)]);
     }
 
     #[test]
     fn codes_that_are_no_values_make_a_signal_absent_and_counted() {
         let (found, faults) = observe(&mut Observer::default(), "(1.0) can0 18FEF100#FFFFFFFFFFFFFFFF");
-        assert_eq!((found.len(), faults), (0, vec![("not_available", 2)]));
+        assert_eq!((found.len(), faults), (0, vec![("not_available", 5)]));
         let (found, faults) = observe(&mut Observer::default(), "(1.0) can0 18FEF100#FB00FEFFFFFFFFFF");
-        assert_eq!((found.len(), faults), (0, vec![("error_code", 2)]));
+        assert_eq!((found.len(), faults), (0, vec![("error_code", 2), ("not_available", 3)]));
     }
 
     #[test]
@@ -230,6 +229,79 @@ mod tests {
         assert_eq!(observe(&mut observer, coarse).0, Vec::<String>::new());
     }
 
+    /// What the frames of a drive give, in order.
+    fn check_drive(lines: &[&str], expected: &[&str]) {
+        let mut observer = Observer::default();
+        let found: Vec<_> = lines.iter().flat_map(|line| observe(&mut observer, line).0).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_switch_is_reported_when_it_changes() {
+        let (released, set) = ("(1.0) can0 18FEF121#F3FFFFFFFFFFFFFF", "(1.0) can0 18FEF121#F7FFFFFFFFFFFFFF");
+        check_drive(&[released, released, set, set], &["parking_brake false", "parking_brake true"]);
+    }
+
+    #[test]
+    fn units_that_contradict_each_other_do_not_flicker_and_units_that_complete_each_other_are_both_heard() {
+        let engine = "(1.0) can0 18FEF100#FF005AFFFFFFFFFF";
+        let cab = "(1.0) can0 18FEF121#F70060FFFFFFFFFF";
+        check_drive(&[engine, cab, engine], &["Vehicle.Speed 90 km/h", "parking_brake true", "Vehicle.Speed 90 km/h"]);
+    }
+
+    #[test]
+    fn another_unit_is_heard_when_the_first_falls_silent() {
+        let mut observer = Observer::default();
+        let (engine, cab) = ("(1.0) can0 18FEF100#FF005AFFFFFFFFFF", "(1.0) can0 18FEF121#FF0060FFFFFFFFFF");
+        assert_eq!(observe(&mut observer, engine).0, ["Vehicle.Speed 90 km/h"]);
+        let mut heard = Vec::new();
+        for now_ms in (0..12_000).step_by(1_000) {
+            observer.pass_time(now_ms, |_| {});
+            heard.push(observe(&mut observer, cab).0.len());
+        }
+        assert_eq!(heard, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1]);
+    }
+
+    #[test]
+    fn doors_power_takeoff_and_key_tell_switches() {
+        check_drive(
+            &[
+                "(1.0) can0 18FE4E00#F2FFFFFFFFFFFFFF",
+                "(1.0) can0 18FEF003#FFFFFFFFFFFDFFFF",
+                "(1.0) can0 18FEF700#FFFFFFFFF401F401",
+            ],
+            &["door false", "pto true", "Vehicle.LowVoltageBattery.CurrentVoltage 25 V", "ignition true"],
+        );
+    }
+
+    #[test]
+    fn a_vin_by_broadcast_or_by_obd_is_reported_once() {
+        let vin = "Health(VehicleIdentified { vin: \"1XPBD49X1MD000001\" })";
+        check_drive(
+            &[
+                "(1.0) can0 18ECFF00#20120003FFECFE00",
+                "(1.0) can0 18EBFF00#0131585042443439",
+                "(1.0) can0 18EBFF00#0258314D44303030",
+                "(1.0) can0 18EBFF00#033030312AFFFFFF",
+                "(1.0) can0 7E8#1014490201315850",
+                "(1.0) can0 7E8#214244343958314D",
+                "(1.0) can0 7E8#2244303030303031",
+            ],
+            &[vin],
+        );
+    }
+
+    #[test]
+    fn another_vehicles_vin_raises_an_alarm() {
+        let mut observer = Observer::new("1XPBD49X1MD000002".parse().ok());
+        let found: Vec<_> = ["#1014490201315850", "#214244343958314D", "#2244303030303031"]
+            .iter()
+            .flat_map(|data| observe(&mut observer, &format!("(1.0) can0 7E8{data}")).0)
+            .collect();
+        let alarm = "Health(WrongVehicle { configured: \"1XPBD49X1MD000002\", heard: \"1XPBD49X1MD000001\" })";
+        assert_eq!(found, [alarm]);
+    }
+
     #[test]
     fn what_no_table_knows_is_counted() {
         for (line, fault) in [
@@ -238,9 +310,12 @@ mod tests {
             ("(1.0) can0 18FEF100#R8", "remote_request"),
             ("(1.0) can0 20000080#0000000000000000", "error_frame"),
             ("(1.0) can0 18FEF100#00", "short_frame"),
+            ("(1.0) can0 18FECA00#00", "short_frame"),
+            ("(1.0) can0 18FEEC00#2A2A2A2A2A2A2A2A", "unparsed"),
+            ("(1.0) can0 7E8#037F0112", "unknown_id"),
         ] {
             let faults = observe(&mut Observer::default(), line).1;
-            assert!(faults.contains(&(fault, 1)), "{line}: {faults:?}");
+            assert!(faults.iter().any(|(kind, _)| *kind == fault), "{line}: {faults:?}");
         }
     }
 

@@ -25,14 +25,14 @@ const BATCH_LINES_MAX: usize = 1_000;
 const LINE_BYTES_MAX: u64 = 1_024;
 
 /// Replays the log until its end or shutdown.
-pub async fn run(path: PathBuf, link: SourceLink, shutdown: CancellationToken) {
+pub async fn run(path: PathBuf, observer: Observer, link: SourceLink, shutdown: CancellationToken) {
     tokio::select! {
         () = shutdown.cancelled() => {}
-        Ok(()) | Err(ShuttingDown) = replay(&path, &link) => {}
+        Ok(()) | Err(ShuttingDown) = replay(&path, observer, &link) => {}
     }
 }
 
-async fn replay(path: &std::path::Path, link: &SourceLink) -> Result<(), ShuttingDown> {
+async fn replay(path: &std::path::Path, observer: Observer, link: &SourceLink) -> Result<(), ShuttingDown> {
     let log = match File::open(path) {
         Ok(file) => BufReader::new(file),
         Err(error) => {
@@ -41,7 +41,7 @@ async fn replay(path: &std::path::Path, link: &SourceLink) -> Result<(), Shuttin
         }
     };
     link.tell(SourceNews::Opened).await?;
-    let mut batches = Batches::new(log, link.clock().speed());
+    let mut batches = Batches::new(log, observer, link.clock().speed());
     let started = Instant::now();
     loop {
         // The log is a local file, and a batch of it is short: reading does not stall the loop.
@@ -93,8 +93,8 @@ struct Batches<R> {
 }
 
 impl<R: BufRead> Batches<R> {
-    fn new(log: R, speed: f64) -> Self {
-        Self { log, speed, observer: Observer::default(), began_us: None, latest: Duration::ZERO, carried: None }
+    fn new(log: R, observer: Observer, speed: f64) -> Self {
+        Self { log, speed, observer, began_us: None, latest: Duration::ZERO, carried: None }
     }
 
     /// The next batch; none at the end of the log.
@@ -118,6 +118,9 @@ impl<R: BufRead> Batches<R> {
     fn add(&mut self, line: &[u8], batch: &mut Batch) {
         match candump::parse(line) {
             Some(read) => {
+                if let Some(time_us) = read.time_us {
+                    self.observer.pass_time(time_us / 1_000, |reading| batch.readings.push(reading));
+                }
                 self.observer.observe(&read.frame, &mut batch.faults, |reading| batch.readings.push(reading));
                 batch.raw = Some(String::from_utf8_lossy(line).into_owned());
             }
@@ -175,20 +178,42 @@ garbage
     #[test]
     fn lines_close_together_are_released_together_at_the_logs_pace_times_speed() {
         for (speed, last_ms) in [(1.0, 2_000), (20.0, 100)] {
-            let mut batches = Batches::new(LOG.as_bytes(), speed);
+            let mut batches = Batches::new(LOG.as_bytes(), Observer::default(), speed);
             let mut found = Vec::new();
             while let Some(mut batch) = batches.next().expect("in memory") {
                 let faults: u64 = batch.faults.take().values().sum();
                 found.push((batch.release.as_millis(), batch.readings.len(), faults));
             }
-            assert_eq!(found, [(0, 4, 1), (last_ms, 2, 1)], "×{speed}");
+            assert_eq!(found, [(0, 5, 4), (last_ms, 1, 4)], "×{speed}");
         }
+    }
+
+    #[test]
+    fn a_unit_that_falls_silent_is_noticed_by_the_logs_clock() {
+        let list = |s: u32| format!("({s}.0) can1 18FECA00#04FF5B000301FFFF\n");
+        let speed = |s: u32| format!("({s}.0) can1 18FEF100#FFFF5AFFFFFFFFFF\n");
+        let log: String = (0..3).map(list).chain((3..20).map(speed)).collect();
+        let mut batches = Batches::new(log.as_bytes(), Observer::default(), 1.0);
+        let mut found = Vec::new();
+        while let Some(batch) = batches.next().expect("in memory") {
+            found.extend(batch.readings.into_iter().filter_map(|reading| match reading {
+                Reading::Diagnostic(code) => Some((batch.release.as_secs(), code.spn, code.active)),
+                _ => None,
+            }));
+        }
+        assert_eq!(found, [(1, 91, true), (12, 91, false)]);
     }
 
     #[tokio::test]
     async fn a_log_that_is_not_there_is_lost_with_its_mend() {
         let (sender, mut events) = mpsc::channel(EVENTS_MAX);
-        run("/nowhere/bus.log".into(), SourceLink::new("bus", sender, Clock::system()), CancellationToken::new()).await;
+        run(
+            "/nowhere/bus.log".into(),
+            Observer::default(),
+            SourceLink::new("bus", sender, Clock::system()),
+            CancellationToken::new(),
+        )
+        .await;
         let Some(Event::Source(report)) = events.recv().await else { panic!("news") };
         assert!(matches!(report.news, SourceNews::Lost { why } if why.contains("correct the source's path")));
         assert!(events.recv().await.is_none(), "nothing after it");
@@ -202,7 +227,7 @@ garbage
         let began = "2026-06-01T12:00:00Z".parse().expect("time");
         let (sender, mut events) = mpsc::channel(EVENTS_MAX);
         let link = SourceLink::new("bus", sender, Clock::replay(began, 1_000.0));
-        run(path, link, CancellationToken::new()).await;
+        run(path, Observer::default(), link, CancellationToken::new()).await;
         let (mut observed, mut faults, mut ended) = (0, FaultCounts::new(), false);
         while let Some(Event::Source(report)) = events.recv().await {
             match report.news {
@@ -216,6 +241,6 @@ garbage
             }
         }
         assert_eq!((observed, ended), (6, true));
-        assert_eq!(faults, FaultCounts::from([("malformed", 1), ("unknown_id", 1)]));
+        assert_eq!(faults, FaultCounts::from([("malformed", 1), ("not_available", 6), ("unknown_id", 1)]));
     }
 }

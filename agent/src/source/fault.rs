@@ -64,6 +64,8 @@ pub enum Fault {
     Overflow,
     /// A command that an adapter refused.
     Refused,
+    /// One more trouble code or vehicle than are followed.
+    TooMany,
 }
 
 impl Fault {
@@ -96,6 +98,7 @@ impl Fault {
         Self::Dropped,
         Self::Overflow,
         Self::Refused,
+        Self::TooMany,
     ];
 
     /// The kind's word on the status page and in metrics.
@@ -130,6 +133,7 @@ impl Fault {
             Self::Dropped => "dropped",
             Self::Overflow => "overflow",
             Self::Refused => "refused",
+            Self::TooMany => "too_many",
         }
     }
 }

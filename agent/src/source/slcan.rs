@@ -13,6 +13,7 @@ use tokio_serial::SerialStream;
 use tokio_util::sync::CancellationToken;
 
 use super::bus::Bus;
+use super::can::Observer;
 use super::can::bus_state::BusReport;
 use super::fault::{Fault, Faults};
 use super::reopening::{Patience, Reopening};
@@ -72,16 +73,16 @@ impl SlcanAdapter {
 }
 
 /// Reads the adapter until shutdown.
-pub async fn run(adapter: SlcanAdapter, link: SourceLink, shutdown: CancellationToken) {
+pub async fn run(adapter: SlcanAdapter, observer: Observer, link: SourceLink, shutdown: CancellationToken) {
     tokio::select! {
         () = shutdown.cancelled() => {}
-        Err(ShuttingDown) = keep_open(&adapter, &link) => {}
+        Err(ShuttingDown) = keep_open(&adapter, observer, &link) => {}
     }
 }
 
-async fn keep_open(adapter: &SlcanAdapter, link: &SourceLink) -> Result<(), ShuttingDown> {
+async fn keep_open(adapter: &SlcanAdapter, observer: Observer, link: &SourceLink) -> Result<(), ShuttingDown> {
     let mut reopening = Reopening::new(adapter.patience);
-    let mut bus = Bus::new();
+    let mut bus = Bus::new(observer);
     loop {
         let why = match open_port(&adapter.path, adapter.baud) {
             Ok(stream) => {
@@ -267,7 +268,8 @@ mod tests {
                 patience: Patience { min: ms(5), max: ms(10) },
                 ..SlcanAdapter::new(&folder.path().join("adapter"), 115_200, bitrate, transmit)
             };
-            tokio::spawn(run(adapter, SourceLink::new("can0", sender, Clock::system()), shutdown.clone()));
+            let link = SourceLink::new("can0", sender, Clock::system());
+            tokio::spawn(run(adapter, Observer::default(), link, shutdown.clone()));
             Self { folder, events, commands, note, shutdown }
         }
 
@@ -381,7 +383,7 @@ mod tests {
         adapter.write_all(format!("\u{1}\u{2}t12{SPEED_90}").as_bytes()).expect("write");
         assert!((bench.speed().await - 90.0).abs() < 1e-9);
         let faults = bench.wait(|news| if let SourceNews::Faults(faults) = news { Some(faults) } else { None }).await;
-        assert_eq!(faults, FaultCounts::from([("noise", 1), ("torn", 1), ("not_available", 1)]));
+        assert_eq!(faults, FaultCounts::from([("noise", 1), ("torn", 1), ("not_available", 4)]));
     }
 
     #[tokio::test]

@@ -13,7 +13,7 @@ use tokio::io::unix::AsyncFd;
 use tokio_util::sync::CancellationToken;
 
 use super::bus::Bus;
-use super::can::{CanId, Data, Frame, FrameBody};
+use super::can::{CanId, Data, Frame, FrameBody, Observer};
 use super::fault::Fault;
 use super::reopening::Reopening;
 use super::{ShuttingDown, SourceLink};
@@ -36,16 +36,16 @@ const NEWS: Interest = Interest::READABLE.add(Interest::ERROR);
 const FRAMES_MAX: usize = 1_000;
 
 /// Reads the interface until shutdown.
-pub async fn run(interface: CanInterface, link: SourceLink, shutdown: CancellationToken) {
+pub async fn run(interface: CanInterface, observer: Observer, link: SourceLink, shutdown: CancellationToken) {
     tokio::select! {
         () = shutdown.cancelled() => {}
-        Err(ShuttingDown) = keep_open(&interface, &link) => {}
+        Err(ShuttingDown) = keep_open(&interface, observer, &link) => {}
     }
 }
 
-async fn keep_open(interface: &CanInterface, link: &SourceLink) -> Result<(), ShuttingDown> {
+async fn keep_open(interface: &CanInterface, observer: Observer, link: &SourceLink) -> Result<(), ShuttingDown> {
     let mut reopening = Reopening::new(interface.patience);
-    let mut bus = Bus::new();
+    let mut bus = Bus::new(observer);
     loop {
         let why = match interface.open().and_then(|socket| watched(socket, interface)) {
             Ok(socket) => {
@@ -172,7 +172,8 @@ mod tests {
         let shutdown = CancellationToken::new();
         let patience = Patience { min: Duration::from_millis(1), max: Duration::from_millis(2) };
         let interface = CanInterface { patience, ..CanInterface::new("nocan7", false) };
-        let source = tokio::spawn(run(interface, SourceLink::new("bus", sender, Clock::system()), shutdown.clone()));
+        let link = SourceLink::new("bus", sender, Clock::system());
+        let source = tokio::spawn(run(interface, Observer::default(), link, shutdown.clone()));
         let Some(Event::Source(report)) = events.recv().await else { panic!("news") };
         assert!(matches!(report.news, SourceNews::Lost { why } if why.contains("nocan7")));
         let again = tokio::time::timeout(Duration::from_millis(50), events.recv()).await;
@@ -183,7 +184,7 @@ mod tests {
 
     #[test]
     fn every_kind_of_frame_is_taken_as_it_is() {
-        let mut bus = Bus::new();
+        let mut bus = Bus::new(Observer::default());
         let frames = [
             socketcan::CanDataFrame::from_raw_id(0x123, &[1]).map(CanAnyFrame::Normal),
             socketcan::CanFdFrame::from_raw_id(0x18FE_F100, &[7; 64]).map(CanAnyFrame::Fd),

@@ -6,6 +6,10 @@
 
 use crate::source::fault::Fault;
 
+mod messages;
+
+use messages::MESSAGES;
+
 /// A parameter group.
 #[derive(Debug, PartialEq)]
 pub struct Message {
@@ -28,15 +32,37 @@ pub struct SignalSpec {
     pub vss: Option<&'static str>,
     /// Unit of the scaled value.
     pub unit: &'static str,
+    /// The switch that the value tells the state of.
+    pub switch: Option<SwitchSpec>,
     /// First bit, counted from bit 0 of byte 0; little-endian.
     start_bit: u8,
-    /// Width: 2, 8, 16 or 32.
+    /// Width: 2 to 5 within a byte, 8, 16 or 32.
     bits: u8,
     /// Units per bit, as a fraction so that results are exact where they can be.
     numerator: i32,
     denominator: i32,
     /// What zero means.
     offset: i32,
+}
+
+/// Which values tell the state of a switch; the others, such as reserved ones, tell none.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SwitchSpec {
+    /// The name its readings carry.
+    pub name: &'static str,
+    /// Smallest and largest value that mean on.
+    on: (f64, f64),
+    /// Smallest and largest value that mean off.
+    off: (f64, f64),
+}
+
+impl SwitchSpec {
+    /// Whether it is on, if the value says so.
+    #[must_use]
+    pub fn state(&self, value: f64) -> Option<bool> {
+        let within = |(from, to): (f64, f64)| (from..=to).contains(&value);
+        within(self.on).then_some(true).or(within(self.off).then_some(false))
+    }
 }
 
 /// High resolution distance (VDHR), preferred over [`COARSE_DISTANCE_PGN`].
@@ -47,7 +73,8 @@ pub const COARSE_DISTANCE_PGN: u32 = 65248;
 /// The table's message for a parameter group.
 #[must_use]
 pub fn find(pgn: u32) -> Option<&'static Message> {
-    MESSAGES.iter().find(|message| message.pgn == pgn)
+    let index = MESSAGES.binary_search_by_key(&pgn, |message| message.pgn).ok()?;
+    MESSAGES.get(index)
 }
 
 /// A message with the data of one frame.
@@ -55,6 +82,8 @@ pub fn find(pgn: u32) -> Option<&'static Message> {
 pub struct MessageData<'a> {
     /// Which message.
     pub message: &'static Message,
+    /// The source address of the unit that sent it.
+    pub source: u8,
     /// The frame's data.
     pub data: &'a [u8],
 }
@@ -87,23 +116,33 @@ impl SignalSpec {
 
     /// J1939-71 table 1: the most significant byte (of states, the whole field) says what kind of code it is.
     const fn check_range(&self, raw: u32) -> Result<(), Fault> {
-        if self.bits == 2 {
-            return match raw {
-                0 | 1 => Ok(()),
-                2 => Err(Fault::ErrorCode),
-                _ => Err(Fault::NotAvailable),
-            };
-        }
-        match raw >> (self.bits - 8) {
-            0..=0xfa => Ok(()),
-            0xff => Err(Fault::NotAvailable),
-            _ => Err(Fault::ErrorCode),
+        let (code, not_available, error) = match self.bits {
+            bits @ 0..8 => (raw, (1 << bits) - 1, (1 << bits) - 2),
+            bits => (raw >> (bits - 8), 0xff, 0xfb),
+        };
+        if code == not_available {
+            Err(Fault::NotAvailable)
+        } else if code >= error {
+            Err(Fault::ErrorCode)
+        } else {
+            Ok(())
         }
     }
 
     const fn new(spn: u32, name: &'static str, place: (u8, u8), scale: (i32, i32, i32), unit: &'static str) -> Self {
         let ((byte, bits), (numerator, denominator, offset)) = (place, scale);
-        Self { spn, name, vss: None, unit, start_bit: (byte - 1) * 8, bits, numerator, denominator, offset }
+        Self {
+            spn,
+            name,
+            vss: None,
+            unit,
+            switch: None,
+            start_bit: (byte - 1) * 8,
+            bits,
+            numerator,
+            denominator,
+            offset,
+        }
     }
 
     /// Two bits, the first of them bit `bit` (from 1, as the standard counts) of its byte.
@@ -112,105 +151,24 @@ impl SignalSpec {
         Self { start_bit: spec.start_bit + bit - 1, ..spec }
     }
 
+    /// `bits` bits of one byte that are a number of their own, without unit.
+    const fn code(spn: u32, name: &'static str, byte: u8, bit: u8, bits: u8) -> Self {
+        Self { bits, ..Self::state(spn, name, byte, bit) }
+    }
+
+    /// Tells the state of the named switch: on at 1, off at 0.
+    const fn switch(self, name: &'static str) -> Self {
+        self.switch_in(name, (1.0, 1.0), (0.0, 0.0))
+    }
+
+    const fn switch_in(self, name: &'static str, on: (f64, f64), off: (f64, f64)) -> Self {
+        Self { switch: Some(SwitchSpec { name, on, off }), ..self }
+    }
+
     const fn vss(self, path: &'static str) -> Self {
         Self { vss: Some(path), ..self }
     }
 }
-
-type S = SignalSpec;
-
-/// Each signal: parameter number, name, (first byte from 1, bits), (units per bit as a fraction, offset), unit.
-const MESSAGES: &[Message] = &[
-    Message {
-        pgn: 61443,
-        name: "EEC2",
-        signals: &[
-            S::new(91, "AccelPedalPos1", (2, 8), (2, 5, 0), "%").vss("Vehicle.Chassis.Accelerator.PedalPosition"),
-            S::new(92, "EngPercentLoadAtCurrentSpeed", (3, 8), (1, 1, 0), "%"),
-        ],
-    },
-    Message {
-        pgn: 61444,
-        name: "EEC1",
-        signals: &[
-            S::new(513, "ActualEngPercentTorque", (3, 8), (1, 1, -125), "%"),
-            S::new(190, "EngSpeed", (4, 16), (1, 8, 0), "rpm").vss("Vehicle.Powertrain.CombustionEngine.Speed"),
-        ],
-    },
-    Message {
-        pgn: FINE_DISTANCE_PGN,
-        name: "VDHR",
-        signals: &[
-            S::new(917, "HghRslutionTotalVehicleDistance", (1, 32), (1, 200, 0), "km").vss("Vehicle.TraveledDistance"),
-            S::new(918, "HghRslutionTripDistance", (5, 32), (1, 200, 0), "km"),
-        ],
-    },
-    Message {
-        pgn: COARSE_DISTANCE_PGN,
-        name: "VD",
-        signals: &[
-            S::new(244, "TripDistance", (1, 32), (1, 8, 0), "km"),
-            S::new(245, "TotalVehicleDistance", (5, 32), (1, 8, 0), "km").vss("Vehicle.TraveledDistance"),
-        ],
-    },
-    Message {
-        pgn: 65253,
-        name: "HOURS",
-        signals: &[S::new(247, "EngTotalHoursOfOperation", (1, 32), (1, 20, 0), "h")
-            .vss("Vehicle.Powertrain.CombustionEngine.EngineHours")],
-    },
-    Message {
-        pgn: 65257,
-        name: "LFC1",
-        signals: &[
-            S::new(182, "EngTripFuel", (1, 32), (1, 2, 0), "l"),
-            S::new(250, "EngTotalFuelUsed", (5, 32), (1, 2, 0), "l"),
-        ],
-    },
-    Message {
-        pgn: 65262,
-        name: "ET1",
-        signals: &[
-            S::new(110, "EngCoolantTemp", (1, 8), (1, 1, -40), "°C")
-                .vss("Vehicle.Powertrain.CombustionEngine.EngineCoolant.Temperature"),
-            S::new(175, "EngOilTemp1", (3, 16), (1, 32, -273), "°C")
-                .vss("Vehicle.Powertrain.CombustionEngine.EngineOil.Temperature"),
-        ],
-    },
-    Message {
-        pgn: 65265,
-        name: "CCVS1",
-        signals: &[
-            S::state(70, "ParkingBrakeSwitch", 1, 3),
-            S::new(84, "WheelBasedVehicleSpeed", (2, 16), (1, 256, 0), "km/h").vss("Vehicle.Speed"),
-        ],
-    },
-    Message {
-        pgn: 65266,
-        name: "LFE1",
-        signals: &[
-            S::new(183, "EngFuelRate", (1, 16), (1, 20, 0), "l/h"),
-            S::new(184, "EngInstantaneousFuelEconomy", (3, 16), (1, 512, 0), "km/l"),
-            S::new(185, "EngAverageFuelEconomy", (5, 16), (1, 512, 0), "km/l"),
-        ],
-    },
-    Message {
-        pgn: 65269,
-        name: "AMB",
-        signals: &[
-            S::new(108, "BarometricPress", (1, 8), (1, 2, 0), "kPa"),
-            S::new(171, "AmbientAirTemp", (4, 16), (1, 32, -273), "°C").vss("Vehicle.Exterior.AirTemperature"),
-        ],
-    },
-    Message {
-        pgn: 65276,
-        name: "DD1",
-        signals: &[
-            S::new(96, "FuelLevel1", (2, 8), (2, 5, 0), "%").vss("Vehicle.Powertrain.FuelSystem.RelativeLevel"),
-            S::new(38, "FuelLevel2", (7, 8), (2, 5, 0), "%"),
-        ],
-    },
-];
 
 #[cfg(test)]
 mod tests {
@@ -219,7 +177,7 @@ mod tests {
     /// The named signal's value in this data.
     fn check(pgn: u32, signal: &str, data: [u8; 8], expected: Result<f64, Fault>) {
         let message = find(pgn).expect("message");
-        let value = MessageData { message, data: &data }.signals().find(|(spec, _)| spec.name == signal);
+        let value = MessageData { message, source: 0, data: &data }.signals().find(|(spec, _)| spec.name == signal);
         assert_eq!(value.map(|(_, value)| value), Some(expected), "{signal} {data:02X?}");
     }
 
@@ -230,6 +188,14 @@ mod tests {
         check(65262, "EngCoolantTemp", [126, 63, 0, 0, 0, 0, 0, 0], Ok(86.0));
         check(65269, "AmbientAirTemp", [0, 0, 0, 0x20, 0x25, 0, 0, 0], Ok(24.0));
         check(65276, "FuelLevel1", [0, 250, 0, 0, 0, 0, 0, 0], Ok(100.0));
+        check(61441, "BrakePedalPos", [0, 125, 0, 0, 0, 0, 0, 0], Ok(50.0));
+        check(65132, "TachographVehicleSpeed", [0, 0, 0, 0, 0, 0, 0x80, 0x50], Ok(80.5));
+        check(65215, "FrontAxleSpeed", [0x00, 0x28, 0, 0, 0, 0, 0, 0], Ok(40.0));
+        check(65257, "EngTotalFuelUsed", [0, 0, 0, 0, 0x10, 0x27, 0, 0], Ok(5_000.0));
+        check(65263, "EngOilPress", [0, 0, 0, 100, 0, 0, 0, 0], Ok(400.0));
+        check(65264, "PTOSpeed", [0, 0x40, 0x1f, 0, 0, 0, 0, 0], Ok(1_000.0));
+        check(65266, "EngFuelRate", [0x64, 0, 0, 0, 0, 0, 0, 0], Ok(5.0));
+        check(65271, "KeyswitchBatteryPotential", [0, 0, 0, 0, 0, 0, 0xe2, 0x01], Ok(24.1));
         check(65217, "HghRslutionTotalVehicleDistance", [200, 0, 0, 0, 0, 0, 0, 0], Ok(1.0));
     }
 
@@ -245,16 +211,59 @@ mod tests {
         check(65265, "ParkingBrakeSwitch", [0b0000_0100, 0, 0, 0, 0, 0, 0, 0], Ok(1.0));
         check(65265, "ParkingBrakeSwitch", [0b0000_1000, 0, 0, 0, 0, 0, 0, 0], Err(Fault::ErrorCode));
         check(65265, "ParkingBrakeSwitch", [0b0000_1100, 0, 0, 0, 0, 0, 0, 0], Err(Fault::NotAvailable));
+        check(65102, "PositionOfDoors", [0xf2, 0, 0, 0, 0, 0, 0, 0], Ok(2.0));
+        check(65102, "PositionOfDoors", [0x0e, 0, 0, 0, 0, 0, 0, 0], Err(Fault::ErrorCode));
+        check(65102, "PositionOfDoors", [0x0f, 0, 0, 0, 0, 0, 0, 0], Err(Fault::NotAvailable));
+        check(65132, "Driver1WorkingState", [0b011, 0, 0, 0, 0, 0, 0, 0], Ok(3.0));
+        check(65132, "Driver2WorkingState", [0b11_0011, 0, 0, 0, 0, 0, 0, 0], Err(Fault::ErrorCode));
+        check(65253, "EngTotalHoursOfOperation", [0, 0, 0, 0xfb, 0, 0, 0, 0], Err(Fault::ErrorCode));
     }
 
     #[test]
-    fn no_parameter_group_is_listed_twice_and_every_signal_fits_its_frame() {
+    fn every_parameter_group_is_found_and_every_signal_fits_its_frame() {
         for message in MESSAGES {
-            assert_eq!(MESSAGES.iter().filter(|other| other.pgn == message.pgn).count(), 1, "{}", message.name);
+            assert_eq!(find(message.pgn), Some(message), "{}", message.name);
             for spec in message.signals {
                 assert!(spec.start_bit + spec.bits <= 64, "{}", spec.name);
-                assert!(matches!(spec.bits, 2 | 8 | 16 | 32), "{}", spec.name);
+                let within_a_byte = spec.bits < 8 && spec.start_bit % 8 + spec.bits <= 8;
+                assert!(
+                    within_a_byte || (matches!(spec.bits, 8 | 16 | 32) && spec.start_bit % 8 == 0),
+                    "{}",
+                    spec.name
+                );
             }
         }
+    }
+
+    #[test]
+    fn no_two_signals_of_a_group_share_a_bit() {
+        for message in MESSAGES {
+            let mut taken = 0_u64;
+            for spec in message.signals {
+                let mask = (u64::MAX >> (64 - spec.bits)) << spec.start_bit;
+                assert_eq!(taken & mask, 0, "{}.{}", message.name, spec.name);
+                taken |= mask;
+            }
+        }
+    }
+
+    /// What the value of a signal says about its switch.
+    fn check_switch(signal: &str, value: f64, expected: Option<bool>) {
+        let mut specs = MESSAGES.iter().flat_map(|message| message.signals);
+        let spec = specs.find(|spec| spec.name == signal).expect("signal");
+        assert_eq!(spec.switch.and_then(|switch| switch.state(value)), expected, "{signal} {value}");
+    }
+
+    #[test]
+    fn a_switch_is_on_off_or_untold() {
+        check_switch("ParkingBrakeSwitch", 1.0, Some(true));
+        check_switch("ParkingBrakeSwitch", 0.0, Some(false));
+        check_switch("PositionOfDoors", 0.0, Some(true));
+        check_switch("PositionOfDoors", 1.0, Some(true));
+        check_switch("PositionOfDoors", 2.0, Some(false));
+        check_switch("PositionOfDoors", 3.0, None);
+        check_switch("KeyswitchBatteryPotential", 24.1, Some(true));
+        check_switch("KeyswitchBatteryPotential", 0.4, Some(false));
+        check_switch("EngSpeed", 650.0, None);
     }
 }

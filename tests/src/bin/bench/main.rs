@@ -3,17 +3,21 @@
 //! Promise: what is measured are the release binaries over real sockets and real files; nothing here passes or fails by
 //! time. Machines differ: quote a figure with its machine, and compare within one run.
 
+mod corpus;
 mod e2e;
 mod figure;
+mod j1939;
 mod nmea;
+mod obd;
 
 use anyhow::bail;
 
 fn main() -> anyhow::Result<()> {
     match std::env::args().nth(1).as_deref() {
+        Some("can") => j1939::run().and_then(|()| obd::run()),
         Some("e2e") => e2e::run(),
         Some("nmea") => nmea::run(),
-        Some(other) => bail!("there is no benchmark {other:?}; there are e2e and nmea"),
-        None => bail!("name a benchmark: e2e or nmea"),
+        Some(other) => bail!("there is no benchmark {other:?}; there are can, e2e and nmea"),
+        None => bail!("name a benchmark: can, e2e or nmea"),
     }
 }
