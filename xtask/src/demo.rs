@@ -50,6 +50,8 @@ const POD_AT: &str = "2019-10-31T23:20:30Z";
 /// When the drive is over.
 const END: &str = "2019-10-31T23:35:21Z";
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Longest time the agent's status may stand still.
+const STALL_PATIENCE: Duration = Duration::from_secs(30);
 /// Longest time everything may take to arrive once the drive is over.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -90,10 +92,15 @@ fn play(stage: &Stage, audience: &mut Audience, interrupt: &Interrupt, watch: St
     let (cut, mend, pod_at, end) = (cut?, mend?, pod_at?, end?);
     let mut pod_sent = false;
     let mut over_since = None;
+    let mut moved = (Timestamp::EPOCH, watch.elapsed());
     loop {
         interrupt.wait(LOOK_EVERY)?;
         let status = stage.agent_status().context("the agent does not answer")?;
         let now = status.now()?;
+        if now > moved.0 {
+            moved = (now, watch.elapsed());
+        }
+        ensure!(watch.elapsed() - moved.1 < STALL_PATIENCE, "the agent's status stands still at {now}");
         audience.look(now)?;
         if stage.relay().set_cut((cut..mend).contains(&now)) {
             watch.say(&status.describe_link(stage.relay().is_cut()));

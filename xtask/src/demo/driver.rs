@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use milepost_proto::Sha256;
 use serde_json::json;
 
-use super::stage::{Stage, recording};
+use super::stage::{Stage, http, recording};
 use crate::clock::Stopwatch;
 
 /// Delivers the first shipment of the trip.
@@ -26,7 +26,8 @@ pub(super) fn deliver(stage: &Stage, watch: Stopwatch) -> Result<()> {
         "recipient": {"name": "R. Mott", "role": "goods in"}, "signature": signature, "photos": [photo],
         "remarks": "Gate code worked", "driver": "demo",
     });
-    ureq::post(stage.agent_url("/v1/pods"))
+    http()
+        .post(stage.agent_url("/v1/pods"))
         .send_json(pod)
         .context("the vehicle did not accept the proof of delivery")?;
     watch.say(&format!("the driver delivers {shipment}: signature and photo are safe in the vehicle"));
@@ -38,6 +39,6 @@ fn hand_over(stage: &Stage, name: &str) -> Result<Sha256> {
     let bytes = fs::read(recording(name)).with_context(|| format!("failed to read {name}"))?;
     let sha256 = Sha256::of(&bytes);
     let url = stage.agent_url(&format!("/v1/blobs/{sha256}?offset=0&size={}", bytes.len()));
-    ureq::put(url).send(&bytes).with_context(|| format!("the vehicle did not accept {name}"))?;
+    http().put(url).send(&bytes).with_context(|| format!("the vehicle did not accept {name}"))?;
     Ok(sha256)
 }

@@ -26,6 +26,8 @@ const LICENSE_PLATE: &str = "MP-DEMO-7";
 const SCHEDULED: &str = "2019-10-31 23:20:00";
 const USER: &str = "demo";
 const START_PATIENCE: Duration = Duration::from_secs(30);
+/// Longest time either program may take to answer.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(20);
 /// Longest time an imported order may take to reach the vehicle.
 const ORDER_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -116,7 +118,7 @@ impl Stage {
             folder,
         };
         let health = format!("http://{pages}/healthz");
-        stage._gateway.wait_until(interrupt, START_PATIENCE, || ureq::get(&health).call().is_ok())?;
+        stage._gateway.wait_until(interrupt, START_PATIENCE, || http().get(&health).call().is_ok())?;
         stage.let_audience_in(&config)?;
         watch.say(&format!("the gateway takes batches at https://{ingest} and shows its board at http://{pages}/"));
         Ok(stage)
@@ -182,12 +184,12 @@ impl Stage {
 
     /// What the agent says of itself.
     pub(super) fn agent_status(&self) -> Result<AgentStatus> {
-        Ok(AgentStatus(ureq::get(self.agent_url("/status")).call()?.body_mut().read_json()?))
+        Ok(AgentStatus(http().get(self.agent_url("/status")).call()?.body_mut().read_json()?))
     }
 
     /// The trip as the vehicle knows it.
     pub(super) fn trip(&self) -> Result<Trip> {
-        Ok(ureq::get(self.agent_url("/v1/trip")).call()?.body_mut().read_json()?)
+        Ok(http().get(self.agent_url("/v1/trip")).call()?.body_mut().read_json()?)
     }
 
     /// An address of the agent's local pages.
@@ -215,7 +217,7 @@ impl Stage {
 impl Api {
     /// What a GET of `path` answers.
     pub(super) fn get(&self, path: &str) -> Result<Value> {
-        let request = ureq::get(format!("http://{}{path}", self.pages));
+        let request = http().get(format!("http://{}{path}", self.pages));
         let mut response = request.header("Authorization", format!("Bearer {}", self.key)).call()?;
         Ok(response.body_mut().read_json()?)
     }
@@ -245,6 +247,11 @@ impl AgentStatus {
             format!("the uplink is back; {} records wait in the vehicle and drain", self.waiting())
         }
     }
+}
+
+/// A client that takes an answer that does not come for a failure.
+pub(super) fn http() -> ureq::Agent {
+    ureq::Agent::config_builder().timeout_global(Some(ANSWER_PATIENCE)).build().new_agent()
 }
 
 /// A file of the project's recordings.
