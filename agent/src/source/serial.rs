@@ -26,6 +26,7 @@ const FAULTS_WAITING_MAX: u64 = 64;
 const SILENCE_MIN: Duration = Duration::from_millis(20);
 /// Beyond this speed silences do not get shorter.
 const SPEED_MAX: f64 = 1_000.0;
+
 /// What the receiver on a line is like.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NmeaReceiver {
