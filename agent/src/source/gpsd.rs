@@ -15,10 +15,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::gnss::{FixJudge, FixPolicy};
 use super::{ShuttingDown, SourceLink, SourceNews};
-use decoder::{Decoder, Epoch};
 
 mod decoder;
 mod report;
+
+pub use decoder::{Decoder, Epoch, LINE_BYTES_MAX};
 
 /// Most bytes taken at once.
 const READ_BYTES_MAX: usize = 8_192;

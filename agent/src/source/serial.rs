@@ -26,6 +26,7 @@ const FAULTS_WAITING_MAX: u64 = 64;
 const SILENCE_MIN: Duration = Duration::from_millis(20);
 /// Beyond this speed silences do not get shorter.
 const SPEED_MAX: f64 = 1_000.0;
+
 /// What the receiver on a line is like.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NmeaReceiver {
@@ -264,11 +265,15 @@ mod tests {
         }
 
         fn start_with(receiver: NmeaReceiver) -> Self {
+            Self::start_patient(receiver, Duration::from_millis(30))
+        }
+
+        fn start_patient(receiver: NmeaReceiver, silence: Duration) -> Self {
             let folder = tempfile::tempdir().expect("folder");
             let (sender, events) = mpsc::channel(EVENTS_MAX);
             let (clock, shutdown) = (Clock::system(), CancellationToken::new());
             let line = SerialLine {
-                silence: Duration::from_millis(30),
+                silence,
                 reopen_min: Duration::from_millis(5),
                 reopen_max: Duration::from_millis(10),
                 ..SerialLine::new(&folder.path().join("gnss"), receiver)
@@ -413,6 +418,23 @@ mod tests {
         }
         assert_eq!(latitude(&bench.observation().await), 500_000_000);
         assert_eq!(bench.faults.get("poor_fix"), Some(&1));
+    }
+
+    #[tokio::test]
+    async fn a_receiver_whose_cycle_is_known_is_reported_at_its_last_sentence() {
+        let mut bench = Bench::start_patient(NmeaReceiver::default(), Duration::from_secs(3_600));
+        let mut pty = bench.plug();
+        bench.opened().await;
+        for second in 0..10 {
+            pty.master.write_all(rmc(second).as_bytes()).expect("write");
+            // The first three are only known to be complete when the next begins.
+            if second > 3 {
+                let time = bench.observation().await.event_time.expect("dated").to_string();
+                assert!(time.ends_with(&format!("T12:00:{second:02}.000Z")), "{time} after second {second}");
+            } else if second > 0 {
+                bench.observation().await;
+            }
+        }
     }
 
     #[tokio::test]

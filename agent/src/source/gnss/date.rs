@@ -1,35 +1,33 @@
 //! Which dates of a receiver to believe.
 //!
-//! Promise: a date is believed when the agent's clock agrees with it, or when the receiver insists: twice in a row, and ten
-//! times against a clock that a receiver set; never before this software existed. A receiver that lost count of the weeks (the GPS week number starts again
-//! every 1,024 weeks) is corrected only where the agent's clock proves the correction. Cold starts say 1980, 1999, 2000
-//! or the day their firmware was made.
+//! Promise: a date that no receiver can truthfully give moves no clock. One that the agent's clock agrees with is believed;
+//! one that contradicts it only when the receiver insists: [`AGAINST_GNSS`] dates in a row that agree with each other
+//! where a receiver set the clock (it takes more than a flash of interference to move it), [`AGAINST_OTHERS`] where
+//! nobody did or the network. A receiver that lost count of the weeks (the GPS week number starts again every 1,024
+//! weeks) is corrected only where the agent's clock proves it. Cold starts say 1980, 1999, 2000 or the day their firmware
+//! was made.
 
 use milepost_proto::{TimeQuality, TimeSource, Timestamp};
 
+use crate::clock::PLAUSIBLE_SINCE;
 use crate::source::fault::Fault;
 
-/// No receiver can truthfully give an earlier date to this software (2024-01-01).
-const DATES_SINCE: Timestamp = Timestamp::from_millis(1_704_067_200_000);
-/// Nor a later one (2044-01-01): by then somebody has built it anew.
-const DATES_UNTIL: Timestamp = Timestamp::from_millis(2_335_219_200_000);
-/// A clock within this of a date agrees with it.
+/// No receiver can truthfully give a later date to this software (2044-01-01): by then somebody has built it anew.
+const PLAUSIBLE_UNTIL: Timestamp = Timestamp::from_millis(2_335_219_200_000);
+/// Dates this close to each other agree.
 const AGREED_MS_MAX: u64 = 86_400_000;
-/// A date at most this long after the one before it confirms that.
-const FOLLOWS_MS_MAX: i64 = 600_000;
-/// So many dates in a row, each confirming the one before, are believed against a clock that a receiver set.
-const INSISTING_MIN: u32 = 10;
-/// So many against any other clock.
-const CONFIRMED_MIN: u32 = 2;
+/// How often a receiver must insist against a clock that a receiver set.
+const AGAINST_GNSS: u32 = 10;
+/// How often against any other clock.
+const AGAINST_OTHERS: u32 = 2;
 /// 1,024 weeks.
 const ROLLOVER_MS: i64 = 1_024 * 7 * 86_400_000;
 
-/// What one receiver's dates are worth.
+/// What one receiver's dates are worth, in the order in which they come.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Dates {
-    previous: Option<Timestamp>,
-    /// How many in a row, the previous one included, each confirmed the one before.
-    run: u32,
+    /// The last date that contradicted the clock, and how many in a row agreed with it.
+    doubted: Option<(Timestamp, u32)>,
 }
 
 /// A date that is believed.
@@ -41,26 +39,30 @@ pub(super) struct Dated {
 }
 
 impl Dates {
-    /// The time to use, by a clock that says `now`; otherwise why it is not believed.
+    /// The time to use, by a clock that says `now`; otherwise why it is not believed: implausible where the clock is to
+    /// be preferred, unconfirmed where nobody knows yet.
     pub(super) fn judge(&mut self, said: Timestamp, now: Timestamp, quality: TimeQuality) -> Result<Dated, Fault> {
-        let follows = |previous: Timestamp| (0..=FOLLOWS_MS_MAX).contains(&said.millis_since(previous));
-        self.run = if self.previous.replace(said).is_some_and(follows) { self.run.saturating_add(1) } else { 1 };
-        let run_min = if quality.source == TimeSource::Gnss { INSISTING_MIN } else { CONFIRMED_MIN };
-        let known = matches!(quality.source, TimeSource::Gnss | TimeSource::Network);
-        let agrees = |time: &Timestamp| known && now.millis_since(*time).unsigned_abs() < AGREED_MS_MAX;
-        let rolled = [1, 2].map(|times| said.plus_millis(times * ROLLOVER_MS)).into_iter().find(agrees);
-        if agrees(&said) {
-            Ok(Dated { event_time: said, rolled_over: false })
-        } else if let Some(event_time) = rolled {
-            Ok(Dated { event_time, rolled_over: true })
-        } else if !(DATES_SINCE..DATES_UNTIL).contains(&said) {
-            Err(Fault::ImplausibleDate)
-        } else if self.run >= run_min {
-            Ok(Dated { event_time: said, rolled_over: false })
-        } else {
-            Err(Fault::UnconfirmedDate)
+        let known = quality.source != TimeSource::FreeRunning;
+        let settled = [0, 1, 2].into_iter().find(|times| known && agree(now, said.plus_millis(times * ROLLOVER_MS)));
+        if let Some(times) = settled {
+            self.doubted = None;
+            return Ok(Dated { event_time: said.plus_millis(times * ROLLOVER_MS), rolled_over: times > 0 });
         }
+        if !(PLAUSIBLE_SINCE..PLAUSIBLE_UNTIL).contains(&said) {
+            return Err(Fault::ImplausibleDate);
+        }
+        let (times_min, fault) = match quality.source {
+            TimeSource::Gnss => (AGAINST_GNSS, Fault::ImplausibleDate),
+            TimeSource::Network | TimeSource::FreeRunning => (AGAINST_OTHERS, Fault::UnconfirmedDate),
+        };
+        let times = self.doubted.filter(|(doubted, _)| agree(*doubted, said)).map_or(1, |(_, times)| times + 1);
+        self.doubted = (times < times_min).then_some((said, times));
+        if times < times_min { Err(fault) } else { Ok(Dated { event_time: said, rolled_over: false }) }
     }
+}
+
+fn agree(one: Timestamp, other: Timestamp) -> bool {
+    one.millis_since(other).unsigned_abs() < AGREED_MS_MAX
 }
 
 #[cfg(test)]
@@ -101,19 +103,6 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_a_receiver_set_is_contradicted_only_by_one_that_insists() {
-        let quality = TimeQuality { source: TimeSource::Gnss, error_ms: 1_000 };
-        let (now, year_ms) = (time("2026-11-24T12:00:00Z"), 365 * 86_400_000);
-        let mut dates = Dates::default();
-        let mut believes = |said: Timestamp| dates.judge(said, now, quality).is_ok();
-        let other = |second: i64| now.plus_millis(year_ms + second * 1_000);
-        assert!((1..10).all(|second| !believes(other(second))));
-        assert!(believes(now), "the true date in between begins the doubt anew");
-        assert!((11..20).all(|second| !believes(other(second))));
-        assert!(believes(other(20)));
-    }
-
-    #[test]
     fn a_cold_start_is_not_believed_however_often_it_is_said() {
         for said in ["1980-01-06T00:00:00Z", "1999-08-22T00:00:00Z", "2000-01-01T00:00:00Z", "2079-12-31T00:00:00Z"] {
             check(None, &[said, said], &["implausible_date", "implausible_date"]);
@@ -132,5 +121,33 @@ mod tests {
     #[test]
     fn a_recording_is_believed_where_the_clock_runs_with_it() {
         check(Some("2019-10-31T23:08:47Z"), &["2019-10-31T23:08:50Z"], &["2019-10-31"]);
+    }
+
+    /// Which of these dates are believed by a clock that a receiver set to day 0; `days` counts from there.
+    fn believed_against_gnss(days: &[i64]) -> Vec<bool> {
+        let now = time("2026-11-24T12:00:00Z");
+        let quality = TimeQuality { source: TimeSource::Gnss, error_ms: 1_000 };
+        let mut dates = Dates::default();
+        days.iter().map(|day| dates.judge(now.plus_millis(day * 86_400_000), now, quality).is_ok()).collect()
+    }
+
+    #[test]
+    fn a_receiver_must_insist_against_a_clock_that_a_receiver_set() {
+        for day in [-300, 300, 3_000] {
+            let expected: Vec<bool> = (1..=10).map(|times| times == 10).collect();
+            assert_eq!(believed_against_gnss(&[day; 10]), expected, "{day}");
+        }
+    }
+
+    #[test]
+    fn a_true_date_in_between_begins_the_doubt_anew() {
+        let days = [vec![300; 9], vec![0], vec![300; 9]].concat();
+        assert_eq!(believed_against_gnss(&days).iter().filter(|believed| **believed).count(), 1);
+    }
+
+    #[test]
+    fn dates_that_contradict_each_other_too_are_never_believed() {
+        let days: Vec<i64> = (1..50).map(|n| n * 100).collect();
+        assert!(!believed_against_gnss(&days).contains(&true));
     }
 }

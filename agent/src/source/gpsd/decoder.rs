@@ -10,19 +10,20 @@ use super::report::{self, Fix, Report};
 use crate::source::fault::{Fault, Faults};
 
 /// Longest line: a SKY of every satellite there is takes about 10 KiB.
-const LINE_BYTES_MAX: usize = 32_768;
+pub const LINE_BYTES_MAX: usize = 32_768;
 
 /// What gpsd said of one time.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Epoch {
-    pub(super) event_time: Option<Timestamp>,
-    /// Absent when there is no fix.
-    pub(super) position: Option<Position>,
+pub struct Epoch {
+    /// The time; absent when gpsd gives none.
+    pub event_time: Option<Timestamp>,
+    /// Where; absent when there is no fix.
+    pub position: Option<Position>,
 }
 
 /// Decodes one connection's bytes.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Decoder {
+pub struct Decoder {
     /// The only device to listen to, if any.
     device: Option<String>,
     line: Vec<u8>,
@@ -36,12 +37,14 @@ pub(super) struct Decoder {
 }
 
 impl Decoder {
-    pub(super) fn new(device: Option<String>) -> Self {
+    /// A decoder of what gpsd says of `device`, or of all.
+    #[must_use]
+    pub fn new(device: Option<String>) -> Self {
         Self { device, ..Self::default() }
     }
 
     /// Takes bytes; calls `ended` with each epoch they end, in order.
-    pub(super) fn push(&mut self, bytes: &[u8], mut ended: impl FnMut(Epoch)) {
+    pub fn push(&mut self, bytes: &[u8], mut ended: impl FnMut(Epoch)) {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             if self.line.len() + piece.len() > LINE_BYTES_MAX {
                 self.too_long = true;
@@ -56,14 +59,14 @@ impl Decoder {
     }
 
     /// gpsd fell silent: the epoch under way is complete.
-    pub(super) fn flush(&mut self) -> Option<Epoch> {
+    pub fn flush(&mut self) -> Option<Epoch> {
         let open = self.open.take()?;
         self.ended = open.event_time;
         Some(open)
     }
 
     /// What could not be used.
-    pub(super) const fn faults(&mut self) -> &mut Faults {
+    pub const fn faults(&mut self) -> &mut Faults {
         &mut self.faults
     }
 
