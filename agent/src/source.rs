@@ -21,6 +21,7 @@ use socketcan::CanInterface;
 mod bus;
 pub mod can;
 pub mod candump;
+pub mod date_gate;
 pub mod fault;
 pub mod nmea;
 pub mod pty;
