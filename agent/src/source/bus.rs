@@ -55,6 +55,11 @@ impl Bus {
         self.report(BusReport::from_error_frame(class, data));
     }
 
+    /// The interface or adapter was opened again, which starts its controller afresh.
+    pub(super) fn reopened(&mut self) {
+        self.state = BusState::Active;
+    }
+
     /// Takes a report about the bus itself.
     pub(super) fn report(&mut self, report: BusReport) {
         self.state = report.state.unwrap_or(self.state);
@@ -175,6 +180,23 @@ mod tests {
                 "{\"error_frame\": 1}",
                 "[can0.error_passive=false can0.bus_off=false] can0 20000100#",
                 "{\"error_frame\": 1}",
+            ],
+        )
+        .await;
+    }
+
+    #[tokio::test]
+    async fn an_interface_opened_again_has_a_controller_that_is_active_and_may_leave_the_bus_again() {
+        check(
+            &[|bus| bus.error_frame(BUS_OFF, &[]), Bus::reopened, |bus| bus.error_frame(BUS_OFF, &[])],
+            &[
+                "[can0.error_passive=true can0.bus_off=true] can0 20000040#",
+                "{\"error_frame\": 1}",
+                "lost",
+                "[can0.error_passive=false can0.bus_off=false] ",
+                "[can0.error_passive=true can0.bus_off=true] can0 20000040#",
+                "{\"error_frame\": 1}",
+                "lost",
             ],
         )
         .await;

@@ -34,6 +34,8 @@ const CLOSE: &[u8] = b"\r\r\rC\r";
 const LISTEN: &[u8] = b"L\r";
 /// Opens the bus to take part in it.
 const TAKE_PART: &[u8] = b"O\r";
+/// Most answers that may follow [`CLOSE`]: one each, and some of commands that somebody else left.
+const ANSWERS_MAX: usize = 16;
 /// Asks for the status flags.
 const ASK_FLAGS: &[u8] = b"F\r";
 
@@ -118,6 +120,7 @@ impl Session<'_> {
             return Ok(why);
         }
         reopening.opened(link).await?;
+        self.bus.reopened();
         let mut asks = true;
         let mut ask_at = Instant::now() + self.adapter.ask_every;
         loop {
@@ -145,7 +148,11 @@ impl Session<'_> {
     async fn open_bus(&mut self) -> Result<(), String> {
         self.command(CLOSE).await?;
         // A bus that was not open cannot be closed, which is no trouble; all answers have come when it is silent.
-        while self.answer().await? != Answer::Silence {}
+        for _ in 0..ANSWERS_MAX {
+            if self.answer().await? == Answer::Silence {
+                break;
+            }
+        }
         let bitrate = self.adapter.bitrate;
         self.command(bitrate.command().as_bytes()).await?;
         if self.answer().await? == Answer::Refused {

@@ -50,6 +50,7 @@ async fn keep_open(interface: &CanInterface, observer: Observer, link: &SourceLi
         let why = match interface.open().and_then(|socket| watched(socket, interface)) {
             Ok(socket) => {
                 reopening.opened(link).await?;
+                bus.reopened();
                 let losses = Losses::new(&interface.name);
                 let mut reader = Reader { socket, bus: &mut bus, arrivals: Arrivals::default(), losses };
                 let error = reader.read(link, &mut reopening).await?;
