@@ -88,7 +88,7 @@ fn check_source(kind: &SourceKind) -> Result<(), String> {
             let opened = port.open();
             opened.map(drop).map_err(|error| format!("{error}; plug the receiver in or mend path"))
         }
-        SourceKind::Candump { path, .. } => {
+        SourceKind::Candump { path } => {
             std::fs::File::open(path).map(drop).map_err(|error| format!("{error}; mend path"))
         }
     }

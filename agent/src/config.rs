@@ -88,6 +88,8 @@ pub struct SourceConfig {
     pub name: String,
     /// What it is.
     pub kind: SourceKind,
+    /// The vehicle whose bus it is; another VIN on it raises an alarm.
+    pub vin: Option<Vin>,
 }
 
 /// What a source is.
@@ -104,8 +106,6 @@ pub enum SourceKind {
     Candump {
         /// The log.
         path: PathBuf,
-        /// The vehicle whose bus it is; another VIN on it raises an alarm.
-        vin: Option<Vin>,
     },
 }
 
@@ -119,11 +119,19 @@ impl SourceKind {
         }
     }
 
+    /// Whether it is a vehicle bus.
+    const fn is_bus(&self) -> bool {
+        match self {
+            Self::NmeaSerial { .. } => false,
+            Self::Candump { .. } => true,
+        }
+    }
+
     /// The device or file it reads.
     #[must_use]
     pub fn path(&self) -> &Path {
         match self {
-            Self::NmeaSerial { path, .. } | Self::Candump { path, .. } => path,
+            Self::NmeaSerial { path, .. } | Self::Candump { path } => path,
         }
     }
 }
@@ -244,8 +252,12 @@ fn sources(root: &mut Table<'_>, folder: &Path) -> Vec<SourceConfig> {
         {
             table.fault("path", &format!("is already read by source {:?}; one device has one source", other.name));
         }
+        let vin = table.parsed("vin");
+        if vin.is_some() && kind.as_ref().is_some_and(|kind| !kind.is_bus()) {
+            table.fault("vin", "names the vehicle of a bus, which this source is not; move it to the bus's");
+        }
         table.finish();
-        sources.extend(name.zip(kind).map(|(name, kind)| SourceConfig { name, kind }));
+        sources.extend(name.zip(kind).map(|(name, kind)| SourceConfig { name, kind, vin }));
     }
     sources
 }
@@ -258,10 +270,7 @@ fn source_kind(table: &mut Table<'_>, folder: &Path) -> Option<SourceKind> {
             let baud = table.get_in("baud", 300..=4_000_000, 9_600);
             Some(SourceKind::NmeaSerial { path: path?, baud })
         }
-        "candump" => {
-            let vin = table.parsed("vin");
-            Some(SourceKind::Candump { path: path?, vin })
-        }
+        "candump" => Some(SourceKind::Candump { path: path? }),
         other => {
             table.fault("kind", &format!("{other:?} is not a kind of source; use nmea_serial or candump"));
             None
@@ -354,6 +363,8 @@ baud = 4800
             faults(&bus("1XPBD49X1MDO00001")),
             ["line 23: source.vin is not usable: a VIN has 17 capital letters and digits, without I, O and Q"]
         );
+        let receiver = GOOD.replace("baud = 4800", "vin = \"1XPBD49X1MD000001\"");
+        assert!(faults(&receiver)[0].contains("names the vehicle of a bus"));
     }
 
     #[test]

@@ -179,7 +179,7 @@ mod tests {
         let (sender, mut events) = mpsc::channel(EVENTS_MAX);
         let link = SourceLink::new("gnss", sender, Clock::replay(feed.began, 100.0));
         let kind = SourceKind::NmeaSerial { path: feed.slave.clone(), baud: 9_600 };
-        let source = source::spawn(&SourceConfig { name: "gnss".to_owned(), kind }, link, shutdown.clone());
+        let source = source::spawn(&SourceConfig { name: "gnss".to_owned(), kind, vin: None }, link, shutdown.clone());
         let mut seconds = Vec::new();
         while seconds.len() < 50 {
             let event = tokio::time::timeout(Duration::from_secs(20), events.recv()).await.expect("in time");

@@ -31,7 +31,10 @@ pub fn spawn(config: &SourceConfig, link: SourceLink, shutdown: CancellationToke
             let line = serial::SerialLine::new(path, *baud).at_speed(link.clock().speed());
             tokio::spawn(serial::run(line, link, shutdown))
         }
-        SourceKind::Candump { path, vin } => tokio::spawn(candump::run(path.clone(), *vin, link, shutdown)),
+        SourceKind::Candump { path } => {
+            let observer = can::Observer::new(config.vin);
+            tokio::spawn(candump::run(path.clone(), observer, link, shutdown))
+        }
     }
 }
 

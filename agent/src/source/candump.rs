@@ -13,7 +13,6 @@ use milepost_proto::Reading;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::can::vin::Vin;
 use super::can::{Observer, candump};
 use super::fault::{Fault, Faults};
 use super::{Observation, ShuttingDown, SourceLink, SourceNews};
@@ -26,14 +25,14 @@ const BATCH_LINES_MAX: usize = 1_000;
 const LINE_BYTES_MAX: u64 = 1_024;
 
 /// Replays the log until its end or shutdown.
-pub async fn run(path: PathBuf, vin: Option<Vin>, link: SourceLink, shutdown: CancellationToken) {
+pub async fn run(path: PathBuf, observer: Observer, link: SourceLink, shutdown: CancellationToken) {
     tokio::select! {
         () = shutdown.cancelled() => {}
-        Ok(()) | Err(ShuttingDown) = replay(&path, vin, &link) => {}
+        Ok(()) | Err(ShuttingDown) = replay(&path, observer, &link) => {}
     }
 }
 
-async fn replay(path: &std::path::Path, vin: Option<Vin>, link: &SourceLink) -> Result<(), ShuttingDown> {
+async fn replay(path: &std::path::Path, observer: Observer, link: &SourceLink) -> Result<(), ShuttingDown> {
     let log = match File::open(path) {
         Ok(file) => BufReader::new(file),
         Err(error) => {
@@ -42,7 +41,7 @@ async fn replay(path: &std::path::Path, vin: Option<Vin>, link: &SourceLink) -> 
         }
     };
     link.tell(SourceNews::Opened).await?;
-    let mut batches = Batches::new(log, vin, link.clock().speed());
+    let mut batches = Batches::new(log, link.clock().speed(), observer);
     let started = Instant::now();
     loop {
         // The log is a local file, and a batch of it is short: reading does not stall the loop.
@@ -94,8 +93,8 @@ struct Batches<R> {
 }
 
 impl<R: BufRead> Batches<R> {
-    fn new(log: R, vin: Option<Vin>, speed: f64) -> Self {
-        Self { log, speed, observer: Observer::new(vin), began_us: None, latest: Duration::ZERO, carried: None }
+    fn new(log: R, speed: f64, observer: Observer) -> Self {
+        Self { log, speed, observer, began_us: None, latest: Duration::ZERO, carried: None }
     }
 
     /// The next batch; none at the end of the log.
@@ -179,7 +178,7 @@ garbage
     #[test]
     fn lines_close_together_are_released_together_at_the_logs_pace_times_speed() {
         for (speed, last_ms) in [(1.0, 2_000), (20.0, 100)] {
-            let mut batches = Batches::new(LOG.as_bytes(), None, speed);
+            let mut batches = Batches::new(LOG.as_bytes(), speed, Observer::default());
             let mut found = Vec::new();
             while let Some(mut batch) = batches.next().expect("in memory") {
                 let faults: u64 = batch.faults.take().values().sum();
@@ -194,7 +193,7 @@ garbage
         let list = |s: u32| format!("({s}.0) can1 18FECA00#04FF5B000301FFFF\n");
         let speed = |s: u32| format!("({s}.0) can1 18FEF100#FFFF5AFFFFFFFFFF\n");
         let log: String = (0..3).map(list).chain((3..20).map(speed)).collect();
-        let mut batches = Batches::new(log.as_bytes(), None, 1.0);
+        let mut batches = Batches::new(log.as_bytes(), 1.0, Observer::default());
         let mut found = Vec::new();
         while let Some(batch) = batches.next().expect("in memory") {
             found.extend(batch.readings.into_iter().filter_map(|reading| match reading {
@@ -208,8 +207,13 @@ garbage
     #[tokio::test]
     async fn a_log_that_is_not_there_is_lost_with_its_mend() {
         let (sender, mut events) = mpsc::channel(EVENTS_MAX);
-        run("/nowhere/bus.log".into(), None, SourceLink::new("bus", sender, Clock::system()), CancellationToken::new())
-            .await;
+        run(
+            "/nowhere/bus.log".into(),
+            Observer::default(),
+            SourceLink::new("bus", sender, Clock::system()),
+            CancellationToken::new(),
+        )
+        .await;
         let Some(Event::Source(report)) = events.recv().await else { panic!("news") };
         assert!(matches!(report.news, SourceNews::Lost { why } if why.contains("correct the source's path")));
         assert!(events.recv().await.is_none(), "nothing after it");
@@ -223,7 +227,7 @@ garbage
         let began = "2026-06-01T12:00:00Z".parse().expect("time");
         let (sender, mut events) = mpsc::channel(EVENTS_MAX);
         let link = SourceLink::new("bus", sender, Clock::replay(began, 1_000.0));
-        run(path, None, link, CancellationToken::new()).await;
+        run(path, Observer::default(), link, CancellationToken::new()).await;
         let (mut observed, mut faults, mut ended) = (0, FaultCounts::new(), false);
         while let Some(Event::Source(report)) = events.recv().await {
             match report.news {
