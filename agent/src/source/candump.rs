@@ -41,7 +41,7 @@ async fn replay(path: &std::path::Path, observer: Observer, link: &SourceLink) -
         }
     };
     link.tell(SourceNews::Opened).await?;
-    let mut batches = Batches::new(log, observer, link.clock().speed());
+    let mut batches = Batches::new(log, link.clock().speed(), observer);
     let started = Instant::now();
     loop {
         // The log is a local file, and a batch of it is short: reading does not stall the loop.
@@ -93,7 +93,7 @@ struct Batches<R> {
 }
 
 impl<R: BufRead> Batches<R> {
-    fn new(log: R, observer: Observer, speed: f64) -> Self {
+    fn new(log: R, speed: f64, observer: Observer) -> Self {
         Self { log, speed, observer, began_us: None, latest: Duration::ZERO, carried: None }
     }
 
@@ -178,7 +178,7 @@ garbage
     #[test]
     fn lines_close_together_are_released_together_at_the_logs_pace_times_speed() {
         for (speed, last_ms) in [(1.0, 2_000), (20.0, 100)] {
-            let mut batches = Batches::new(LOG.as_bytes(), Observer::default(), speed);
+            let mut batches = Batches::new(LOG.as_bytes(), speed, Observer::default());
             let mut found = Vec::new();
             while let Some(mut batch) = batches.next().expect("in memory") {
                 let faults: u64 = batch.faults.take().values().sum();
@@ -193,7 +193,7 @@ garbage
         let list = |s: u32| format!("({s}.0) can1 18FECA00#04FF5B000301FFFF\n");
         let speed = |s: u32| format!("({s}.0) can1 18FEF100#FFFF5AFFFFFFFFFF\n");
         let log: String = (0..3).map(list).chain((3..20).map(speed)).collect();
-        let mut batches = Batches::new(log.as_bytes(), Observer::default(), 1.0);
+        let mut batches = Batches::new(log.as_bytes(), 1.0, Observer::default());
         let mut found = Vec::new();
         while let Some(batch) = batches.next().expect("in memory") {
             found.extend(batch.readings.into_iter().filter_map(|reading| match reading {
