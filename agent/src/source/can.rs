@@ -12,6 +12,7 @@ use milepost_proto::reading::{Diagnostic, Signal};
 use super::fault::{Fault, Faults};
 
 pub mod candump;
+pub mod dbc;
 pub mod dm1;
 pub mod j1939;
 pub mod table;

@@ -38,6 +38,8 @@ pub enum Fault {
     UnknownId,
     /// A frame shorter than its table says.
     ShortFrame,
+    /// A multiplexed frame whose page its table does not list.
+    UnknownPage,
     /// A group of several frames that was aborted, replaced or lost one.
     TransportBroken,
     /// A request for a frame; it carries no data.
@@ -51,7 +53,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    const ALL: [Self; 20] = [
+    const ALL: [Self; 21] = [
         Self::Noise,
         Self::Torn,
         Self::TooLong,
@@ -67,6 +69,7 @@ impl Fault {
         Self::Malformed,
         Self::UnknownId,
         Self::ShortFrame,
+        Self::UnknownPage,
         Self::TransportBroken,
         Self::RemoteRequest,
         Self::ErrorFrame,
@@ -93,6 +96,7 @@ impl Fault {
             Self::Malformed => "malformed",
             Self::UnknownId => "unknown_id",
             Self::ShortFrame => "short_frame",
+            Self::UnknownPage => "unknown_page",
             Self::TransportBroken => "transport_broken",
             Self::RemoteRequest => "remote_request",
             Self::ErrorFrame => "error_frame",
