@@ -11,6 +11,10 @@ use milepost_proto::config_table::{ConfigFault, Document, Table};
 
 use crate::reporting::ReportingPolicy;
 
+mod signal;
+
+pub use signal::Selection;
+
 /// Everything the agent is told.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
@@ -87,6 +91,17 @@ pub struct SourceConfig {
     pub name: String,
     /// What it is.
     pub kind: SourceKind,
+    /// How a bus is read besides by the built-in tables.
+    pub dbc: DbcConfig,
+}
+
+/// DBC files and what is taken from them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DbcConfig {
+    /// The files; of two messages with one identifier the first counts.
+    pub files: Vec<PathBuf>,
+    /// The signals; all when none is selected.
+    pub selected: Vec<Selection>,
 }
 
 /// What a source is.
@@ -113,6 +128,14 @@ impl SourceKind {
         match self {
             Self::NmeaSerial { .. } => "nmea_serial",
             Self::Candump { .. } => "candump",
+        }
+    }
+
+    /// Whether it is a vehicle bus, which DBC files can describe.
+    const fn is_bus(&self) -> bool {
+        match self {
+            Self::NmeaSerial { .. } => false,
+            Self::Candump { .. } => true,
         }
     }
 
@@ -146,8 +169,9 @@ fn read(mut root: Table<'_>, folder: &Path) -> Option<Config> {
     let gateway = root.require_table("gateway").and_then(|table| gateway(table, folder));
     let http = root.table("http").map(http);
     let mqtt = root.table("mqtt").map(|table| mqtt(table, folder));
-    let reporting = root.table("reporting").map(reporting).unwrap_or_default();
-    let sources = sources(&mut root, folder);
+    let mut reporting = root.table("reporting").map(reporting).unwrap_or_default();
+    let mut sources = sources(&mut root, folder);
+    signal::read(&mut root, &mut sources, &mut reporting);
     root.finish();
     Some(Config {
         device: device?,
@@ -223,6 +247,7 @@ fn reporting(mut table: Table<'_>) -> ReportingPolicy {
         heading_deg: table.get_in("heading_deg", 1.0..=180.0, default.heading_deg),
         signal_interval_s: table.get_in("signal_interval_s", 1..=86_400, default.signal_interval_s),
         signal_change_percent: table.get_in("signal_change_percent", 0.0..=100.0, default.signal_change_percent),
+        signals: default.signals,
     };
     table.finish();
     policy
@@ -233,6 +258,11 @@ fn sources(root: &mut Table<'_>, folder: &Path) -> Vec<SourceConfig> {
     for mut table in root.tables("source") {
         let name = table.require::<String>("name");
         let kind = source_kind(&mut table, folder);
+        let files: Vec<_> = table.get::<Vec<PathBuf>>("dbc").unwrap_or_default();
+        if !files.is_empty() && kind.as_ref().is_some_and(|kind| !kind.is_bus()) {
+            table.fault("dbc", "describes a vehicle bus, which this source is not; move it to the bus's");
+        }
+        let dbc = DbcConfig { files: files.iter().map(|file| folder.join(file)).collect(), selected: Vec::new() };
         if sources.iter().any(|other| Some(&other.name) == name.as_ref()) {
             table.fault("name", "is used by another source; give each its own");
         }
@@ -242,7 +272,7 @@ fn sources(root: &mut Table<'_>, folder: &Path) -> Vec<SourceConfig> {
             table.fault("path", &format!("is already read by source {:?}; one device has one source", other.name));
         }
         table.finish();
-        sources.extend(name.zip(kind).map(|(name, kind)| SourceConfig { name, kind }));
+        sources.extend(name.zip(kind).map(|(name, kind)| SourceConfig { name, kind, dbc }));
     }
     sources
 }

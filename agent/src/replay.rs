@@ -154,7 +154,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Clock;
-    use crate::config::{SourceConfig, SourceKind};
+    use crate::config::{DbcConfig, SourceConfig, SourceKind};
     use crate::event::{EVENTS_MAX, Event};
     use crate::source::{self, SourceLink, SourceNews};
 
@@ -179,7 +179,8 @@ mod tests {
         let (sender, mut events) = mpsc::channel(EVENTS_MAX);
         let link = SourceLink::new("gnss", sender, Clock::replay(feed.began, 100.0));
         let kind = SourceKind::NmeaSerial { path: feed.slave.clone(), baud: 9_600 };
-        let source = source::spawn(&SourceConfig { name: "gnss".to_owned(), kind }, link, shutdown.clone());
+        let config = SourceConfig { name: "gnss".to_owned(), kind, dbc: DbcConfig::default() };
+        let source = source::spawn(&config, link, shutdown.clone());
         let mut seconds = Vec::new();
         while seconds.len() < 50 {
             let event = tokio::time::timeout(Duration::from_secs(20), events.recv()).await.expect("in time");

@@ -31,8 +31,26 @@ pub fn spawn(config: &SourceConfig, link: SourceLink, shutdown: CancellationToke
             let line = serial::SerialLine::new(path, *baud).at_speed(link.clock().speed());
             tokio::spawn(serial::run(line, link, shutdown))
         }
-        SourceKind::Candump { path } => tokio::spawn(candump::run(path.clone(), link, shutdown)),
+        SourceKind::Candump { path } => {
+            let observer = can::Observer::default().with_dbc(load_dbc(config));
+            tokio::spawn(candump::run(path.clone(), observer, link, shutdown))
+        }
     }
+}
+
+/// The messages of a bus's DBC files. What is wrong with them is logged; what is good is used.
+fn load_dbc(config: &SourceConfig) -> can::dbc::Database {
+    let (mut database, faults) = can::dbc::Database::load(&config.dbc.files);
+    for fault in faults {
+        tracing::warn!("source {}: {fault}", config.name);
+    }
+    let selected = config.dbc.selected.iter().map(|one| (one.from.as_str(), one.name.as_str()));
+    if !config.dbc.selected.is_empty()
+        && let Err(unknown) = database.select(selected)
+    {
+        unknown.iter().for_each(|why| tracing::warn!("source {}: {why}", config.name));
+    }
+    database
 }
 
 /// One decoded fact, before anyone decided whether it is worth keeping.

@@ -6,6 +6,8 @@
 //! `candump` reads recorded lines, `j1939` splits identifiers, `transport` puts long groups together, `table` says where
 //! signals lie, `dm1` reads trouble codes; this file puts them together.
 
+use std::sync::Arc;
+
 use milepost_proto::Reading;
 use milepost_proto::reading::{Diagnostic, Signal};
 
@@ -136,6 +138,7 @@ fn by_table(group: transport::Group<'_>) -> Result<Decoded<'_>, Fault> {
 pub struct Observer {
     decoder: Decoder,
     distance: Distance,
+    dbc: Arc<dbc::Database>,
 }
 
 /// Which of the two distances a bus may carry is taken.
@@ -149,8 +152,31 @@ enum Distance {
 }
 
 impl Observer {
+    /// Reads frames by these messages too. A name they give a signal is theirs: what the built-in tables would call so
+    /// is left out.
+    #[must_use]
+    pub fn with_dbc(self, database: dbc::Database) -> Self {
+        Self { dbc: Arc::new(database), ..self }
+    }
+
     /// Calls `observed` with each reading of `frame`; counts what could not be used.
     pub fn observe(&mut self, frame: &Frame, faults: &mut Faults, mut observed: impl FnMut(Reading)) {
+        if self.dbc.is_empty() {
+            return self.observe_built_in(frame, faults, observed);
+        }
+        let dbc = Arc::clone(&self.dbc);
+        let is_known = dbc.observe(frame, faults, &mut observed);
+        // What the built-in tables cannot use of a frame that the files know is no fault.
+        let mut passed_over = Faults::default();
+        let faults = if is_known { &mut passed_over } else { faults };
+        self.observe_built_in(frame, faults, |reading| {
+            if !dbc.has_named(&reading) {
+                observed(reading);
+            }
+        });
+    }
+
+    fn observe_built_in(&mut self, frame: &Frame, faults: &mut Faults, mut observed: impl FnMut(Reading)) {
         match self.decoder.decode(frame) {
             Ok(Some(Decoded::Message(message))) => self.distance.message(message, faults, observed),
             Ok(Some(Decoded::Dm1(dm1))) => {
@@ -241,6 +267,24 @@ mod tests {
             let faults = observe(&mut Observer::default(), line).1;
             assert!(faults.contains(&(fault, 1)), "{line}: {faults:?}");
         }
+    }
+
+    #[test]
+    fn a_dbc_files_signals_come_besides_the_built_in_ones_and_keep_their_names_to_themselves() {
+        let file = "BO_ 2566844672 CCVS: 8 X\n SG_ Speed : 8|16@1+ (0.0078125,0) [0|0] \"km/h\" X\n\
+                    BO_ 291 Lamp: 8 X\n SG_ On : 0|1@1+ (1,0) [0|0] \"\" X\n SG_ Page M : 1|1@1+ (1,0) [0|0] \"\" X\n";
+        let (mut database, faults) = dbc::Database::parse(file.as_bytes());
+        assert_eq!(faults, []);
+        database.select([("CCVS.Speed", "Vehicle.Speed"), ("Lamp.On", "Lamp.On")]).expect("both are there");
+        let mut observer = Observer::default().with_dbc(database);
+        let mut check = |line: &str, expected: &[&str], count: &[(&'static str, u64)]| {
+            let (found, faults) = observe(&mut observer, line);
+            assert_eq!((found, &*faults), (expected.iter().map(|line| (*line).to_owned()).collect(), count), "{line}");
+        };
+        let speed = ["Vehicle.Speed 180 km/h", "CCVS1.ParkingBrakeSwitch 0 "];
+        check("(1.0) can0 18FEF100#F3005AFFFFFFFFFF", &speed, &[]);
+        check("(1.0) can0 123#01", &["Lamp.On 1 "], &[("unknown_page", 1)]);
+        check("(1.0) can0 124#01", &[], &[("unknown_id", 1)]);
     }
 
     proptest! {

@@ -25,14 +25,14 @@ const BATCH_LINES_MAX: usize = 1_000;
 const LINE_BYTES_MAX: u64 = 1_024;
 
 /// Replays the log until its end or shutdown.
-pub async fn run(path: PathBuf, link: SourceLink, shutdown: CancellationToken) {
+pub async fn run(path: PathBuf, observer: Observer, link: SourceLink, shutdown: CancellationToken) {
     tokio::select! {
         () = shutdown.cancelled() => {}
-        Ok(()) | Err(ShuttingDown) = replay(&path, &link) => {}
+        Ok(()) | Err(ShuttingDown) = replay(&path, observer, &link) => {}
     }
 }
 
-async fn replay(path: &std::path::Path, link: &SourceLink) -> Result<(), ShuttingDown> {
+async fn replay(path: &std::path::Path, observer: Observer, link: &SourceLink) -> Result<(), ShuttingDown> {
     let log = match File::open(path) {
         Ok(file) => BufReader::new(file),
         Err(error) => {
@@ -41,7 +41,7 @@ async fn replay(path: &std::path::Path, link: &SourceLink) -> Result<(), Shuttin
         }
     };
     link.tell(SourceNews::Opened).await?;
-    let mut batches = Batches::new(log, link.clock().speed());
+    let mut batches = Batches::new(log, link.clock().speed(), observer);
     let started = Instant::now();
     loop {
         // The log is a local file, and a batch of it is short: reading does not stall the loop.
@@ -93,8 +93,8 @@ struct Batches<R> {
 }
 
 impl<R: BufRead> Batches<R> {
-    fn new(log: R, speed: f64) -> Self {
-        Self { log, speed, observer: Observer::default(), began_us: None, latest: Duration::ZERO, carried: None }
+    fn new(log: R, speed: f64, observer: Observer) -> Self {
+        Self { log, speed, observer, began_us: None, latest: Duration::ZERO, carried: None }
     }
 
     /// The next batch; none at the end of the log.
@@ -175,7 +175,7 @@ garbage
     #[test]
     fn lines_close_together_are_released_together_at_the_logs_pace_times_speed() {
         for (speed, last_ms) in [(1.0, 2_000), (20.0, 100)] {
-            let mut batches = Batches::new(LOG.as_bytes(), speed);
+            let mut batches = Batches::new(LOG.as_bytes(), speed, Observer::default());
             let mut found = Vec::new();
             while let Some(mut batch) = batches.next().expect("in memory") {
                 let faults: u64 = batch.faults.take().values().sum();
@@ -188,7 +188,13 @@ garbage
     #[tokio::test]
     async fn a_log_that_is_not_there_is_lost_with_its_mend() {
         let (sender, mut events) = mpsc::channel(EVENTS_MAX);
-        run("/nowhere/bus.log".into(), SourceLink::new("bus", sender, Clock::system()), CancellationToken::new()).await;
+        run(
+            "/nowhere/bus.log".into(),
+            Observer::default(),
+            SourceLink::new("bus", sender, Clock::system()),
+            CancellationToken::new(),
+        )
+        .await;
         let Some(Event::Source(report)) = events.recv().await else { panic!("news") };
         assert!(matches!(report.news, SourceNews::Lost { why } if why.contains("correct the source's path")));
         assert!(events.recv().await.is_none(), "nothing after it");
@@ -202,7 +208,7 @@ garbage
         let began = "2026-06-01T12:00:00Z".parse().expect("time");
         let (sender, mut events) = mpsc::channel(EVENTS_MAX);
         let link = SourceLink::new("bus", sender, Clock::replay(began, 1_000.0));
-        run(path, link, CancellationToken::new()).await;
+        run(path, Observer::default(), link, CancellationToken::new()).await;
         let (mut observed, mut faults, mut ended) = (0, FaultCounts::new(), false);
         while let Some(Event::Source(report)) = events.recv().await {
             match report.news {

@@ -7,10 +7,15 @@
 //! `text` makes characters of the bytes, `scan` words, `read` statements, `compile` messages; `message` decodes,
 //! `layout` finds the bits.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::{CanId, j1939};
+use milepost_proto::Reading;
+use milepost_proto::reading::Signal as SignalReading;
+
+use super::{CanId, Frame, FrameBody, j1939};
+use crate::source::fault::{Fault, Faults};
 
 mod compile;
 mod draft;
@@ -40,6 +45,8 @@ pub struct Database {
     extended: Vec<(u32, usize)>,
     /// Parameter group → place, in order, of the messages that stand for their group.
     groups: Vec<(u32, usize)>,
+    /// What readings are called.
+    reading_names: BTreeSet<Box<str>>,
 }
 
 /// One mistake in a file.
@@ -124,6 +131,7 @@ impl Database {
                 faults.refused(line, why);
             }
         }
+        database.list_reading_names();
         (database, faults.into_list())
     }
 
@@ -144,7 +152,46 @@ impl Database {
                 Err(error) => add(of_file(format!("cannot be read: {error}; correct the path or the file"))),
             }
         }
+        database.list_reading_names();
         (database, faults)
+    }
+
+    /// Whether there is no message.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    /// Calls `observed` with the readings of a frame and counts what has no value; false for a frame that no message is.
+    pub fn observe(&self, frame: &Frame, faults: &mut Faults, observed: &mut impl FnMut(Reading)) -> bool {
+        let FrameBody::Data(data) = &frame.body else { return false };
+        let Some(message) = self.find(frame.id) else { return false };
+        for (signal, sample) in message.values(data.as_bytes()) {
+            let Some(name) = &signal.reading_name else { continue };
+            match sample {
+                Ok(sample) => observed(Reading::Signal(SignalReading {
+                    name: (**name).to_owned(),
+                    value: sample.value,
+                    unit: (*signal.unit).to_owned(),
+                })),
+                Err(fault) => faults.count(fault),
+            }
+        }
+        if message.is_unknown_page(data.as_bytes()) {
+            faults.count(Fault::UnknownPage);
+        }
+        true
+    }
+
+    /// Whether a reading has the name of one of the files' signals.
+    #[must_use]
+    pub fn has_named(&self, reading: &Reading) -> bool {
+        matches!(reading, Reading::Signal(signal) if self.reading_names.contains(signal.name.as_str()))
+    }
+
+    fn list_reading_names(&mut self) {
+        let signals = self.messages.iter().flat_map(|message| &message.signals);
+        self.reading_names = signals.filter_map(|signal| signal.reading_name.clone()).collect();
     }
 
     fn add(&mut self, message: Message) -> Result<(), String> {
@@ -201,6 +248,7 @@ impl Database {
             message.signals = silent.collect();
         }
         let faults: Vec<_> = selected.into_iter().filter_map(|(from, name)| self.rename(from, name).err()).collect();
+        self.list_reading_names();
         if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
 
