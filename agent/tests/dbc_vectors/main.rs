@@ -19,6 +19,16 @@ fn every_value_is_what_cantools_makes_of_it() {
     assert!(score.compared > 55_000, "the corpus is incomplete");
 }
 
+#[test]
+fn recorded_vehicles_are_what_cantools_makes_of_them() {
+    let Some(folder) = vectors() else { return };
+    let score = score::score_logs(folder.parent().expect("in a folder"));
+    eprintln!("{} of {} values of recorded vehicles equal", score.equal, score.compared);
+    let first = &score.differences[..score.differences.len().min(20)];
+    assert!(first.is_empty(), "{first:#?}");
+    assert!(score.compared > 100_000, "the corpus is incomplete");
+}
+
 /// The files cantools refuses: in its strict mode, or in any (marked `!`). The messages that are good, how many mistakes
 /// there are, and the line and words of the first.
 const REFUSED: [(&str, usize, usize, usize, &str); 14] = [

@@ -161,8 +161,12 @@ impl<'t> Reader<'t, '_> {
         if !signed {
             self.scanner.expect('+')?;
         }
-        let (factor, offset) = self.pair('(', ',', ')')?;
-        self.pair('[', '|', ']')?;
+        self.scanner.expect('(')?;
+        let factor = self.scanner.real()?;
+        self.scanner.expect(',')?;
+        let offset = self.scanner.real()?;
+        self.scanner.expect(')')?;
+        self.range()?;
         let unit = unescape(self.scanner.quoted()?);
         self.scanner.skip_line();
         let signal = DraftSignal {
@@ -194,13 +198,13 @@ impl<'t> Reader<'t, '_> {
         Ok(())
     }
 
-    fn pair(&mut self, open: char, between: char, close: char) -> Result<(f64, f64), Unexpected> {
-        self.scanner.expect(open)?;
-        let first = self.scanner.real()?;
-        self.scanner.expect(between)?;
-        let second = self.scanner.real()?;
-        self.scanner.expect(close)?;
-        Ok((first, second))
+    /// The range a signal should keep to. Files are careless with it, and no value depends on it.
+    fn range(&mut self) -> Result<(), Unexpected> {
+        self.scanner.expect('[')?;
+        self.scanner.number()?;
+        self.scanner.expect('|')?;
+        self.scanner.number()?;
+        self.scanner.expect(']')
     }
 
     /// `VAL_TABLE_ OnOff 0 "Off" 1 "On" ;`

@@ -82,7 +82,7 @@ impl<'t> Scanner<'t> {
     }
 
     /// A number, as it is written.
-    fn number(&mut self) -> Result<&'t str, Unexpected> {
+    pub(super) fn number(&mut self) -> Result<&'t str, Unexpected> {
         self.skip_space();
         let rest = self.rest();
         let mut before = ' ';
