@@ -8,7 +8,6 @@
 //! `layout` finds the bits.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use milepost_proto::Reading;
@@ -19,6 +18,7 @@ use crate::source::fault::{Fault, Faults};
 
 mod compile;
 mod draft;
+mod fault;
 mod layout;
 mod message;
 mod read;
@@ -27,12 +27,11 @@ mod scan;
 mod tests;
 mod text;
 
+pub use fault::{DbcFault, FAULTS_MAX, FileFault, Severity};
 pub use message::{Message, Raw, Sample, Signal};
 
 /// Most messages of all files of a source; more are left out, with a fault.
 pub const MESSAGES_MAX: usize = 20_000;
-/// Most faults kept of one file.
-pub const FAULTS_MAX: usize = 1_000;
 /// Largest file, bytes.
 pub const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
@@ -49,78 +48,11 @@ pub struct Database {
     reading_names: BTreeSet<Box<str>>,
 }
 
-/// One mistake in a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DbcFault {
-    /// Line, from 1; 0 for the file as a whole.
-    pub line: usize,
-    /// What it costs.
-    pub severity: Severity,
-    /// What is wrong and what would mend it.
-    pub message: String,
-}
-
-/// What a mistake costs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Severity {
-    /// What it is in is left out.
-    Refused,
-    /// Nothing: it is strange, and used as it stands.
-    Odd,
-}
-
-/// One mistake, with its file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileFault {
-    /// The file.
-    pub file: PathBuf,
-    /// The mistake.
-    pub fault: DbcFault,
-}
-
-impl fmt::Display for FileFault {
-    /// `file:line: message`
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, fault: DbcFault { line, message, .. } } = self;
-        match line {
-            0 => write!(f, "{}: {message}", file.display()),
-            line => write!(f, "{}:{line}: {message}", file.display()),
-        }
-    }
-}
-
-/// The mistakes of a file so far.
-#[derive(Debug, Default)]
-struct DbcFaults {
-    list: Vec<DbcFault>,
-}
-
-impl DbcFaults {
-    fn refused(&mut self, line: usize, message: String) {
-        self.push(DbcFault { line, severity: Severity::Refused, message });
-    }
-
-    fn odd(&mut self, line: usize, message: String) {
-        self.push(DbcFault { line, severity: Severity::Odd, message });
-    }
-
-    fn push(&mut self, fault: DbcFault) {
-        if self.list.len() < FAULTS_MAX {
-            self.list.push(fault);
-        }
-    }
-
-    fn into_list(mut self) -> Vec<DbcFault> {
-        self.list.sort_by_key(|fault| fault.line);
-        self.list
-    }
-}
-
 impl Database {
     /// What is good in a file's content, and every mistake in it, in the order of their lines.
     #[must_use]
     pub fn parse(bytes: &[u8]) -> (Self, Vec<DbcFault>) {
-        let mut faults = DbcFaults::default();
+        let mut faults = fault::DbcFaults::default();
         let drafts = read::read(&text::decode(bytes), &mut faults);
         let mut database = Self::default();
         for draft in drafts {

@@ -4,8 +4,8 @@
 //! line and mend, and costs only the message or signal it is in. What is merely strange (bits used twice, or behind the
 //! message's end) is said and used: such files are in service.
 
-use super::DbcFaults;
 use super::draft::{DraftMessage, DraftSignal};
+use super::fault::DbcFaults;
 use super::layout::{BITS_MAX, Field};
 use super::message::{Kind, Message, Page, Signal};
 use crate::source::can::CanId;

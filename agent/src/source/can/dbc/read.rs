@@ -5,22 +5,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::DbcFaults;
-use super::draft::{DraftMessage, DraftPages, DraftSignal};
+use super::draft::{DraftMessage, DraftSignal};
+use super::fault::DbcFaults;
 use super::layout::ByteOrder;
 use super::scan::{Scanner, Unexpected, is_keyword};
 
+mod about_signal;
+mod attribute;
+
 /// The message that collects signals which belong to none.
 const NO_MESSAGE: u64 = 0xc000_0000;
-/// The attribute that says how a message's identifier is meant, its value for a parameter group, and that value's usual
-/// place in the list of values.
-const FRAME_FORMAT: &str = "VFrameFormat";
-const PARAMETER_GROUP: &str = "J1939PG";
-const PARAMETER_GROUP_PLACE: usize = 3;
-/// The attributes that hold names too long for a statement.
-const LONG_MESSAGE_NAME: &str = "SystemMessageLongSymbol";
-const LONG_SIGNAL_NAME: &str = "SystemSignalLongSymbol";
-
 /// Most signals of a message; more are left out, with a fault.
 const SIGNALS_MAX: usize = 4_096;
 
@@ -34,7 +28,7 @@ pub(super) fn read(text: &str, faults: &mut DbcFaults) -> Vec<DraftMessage> {
         left_out: BTreeSet::from([NO_MESSAGE]),
         current: None,
         tables: BTreeMap::new(),
-        group_place: PARAMETER_GROUP_PLACE,
+        group_place: attribute::PARAMETER_GROUP_PLACE,
         is_group_default: false,
         long_names: Vec::new(),
     };
@@ -205,197 +199,6 @@ impl<'t> Reader<'t, '_> {
         self.scanner.expect('|')?;
         self.scanner.number()?;
         self.scanner.expect(']')
-    }
-
-    /// `VAL_TABLE_ OnOff 0 "Off" 1 "On" ;`
-    fn table(&mut self) -> Result<(), Unexpected> {
-        let name = self.scanner.word()?;
-        let texts = self.text_list()?;
-        self.tables.insert(name, texts);
-        Ok(())
-    }
-
-    /// `VAL_ 496 Lamp 0 "Off" 1 "On" ;`, or the name of a table in place of the list.
-    fn texts(&mut self, line: usize) -> Result<(), Unexpected> {
-        if !self.scanner.is_at_number() {
-            // The texts of an environment variable.
-            return self.scanner.skip_to_semicolon();
-        }
-        let (id, name) = self.target()?;
-        let texts = if self.scanner.is_at_number() || self.scanner.is_at(';') {
-            self.text_list()?
-        } else {
-            let table = self.scanner.word()?;
-            self.scanner.expect(';')?;
-            self.tables.get(table).cloned().ok_or_else(|| format!("there is no VAL_TABLE_ {table} before this line"))?
-        };
-        if let Some(signal) = self.find("VAL_", line, id, name) {
-            signal.texts = texts;
-        }
-        Ok(())
-    }
-
-    fn text_list(&mut self) -> Result<Vec<(i128, String)>, Unexpected> {
-        let mut texts = BTreeMap::new();
-        while self.scanner.is_at_number() {
-            let value = self.scanner.whole()?;
-            texts.insert(value, unescape(self.scanner.quoted()?));
-        }
-        self.scanner.expect(';')?;
-        Ok(texts.into_iter().collect())
-    }
-
-    /// `SIG_VALTYPE_ 496 Speed : 1;`
-    fn precision(&mut self, line: usize) -> Result<(), Unexpected> {
-        let (id, name) = self.target()?;
-        self.scanner.take(':');
-        let precision = self.scanner.whole()?;
-        self.scanner.expect(';')?;
-        if !matches!(precision, 0..=2) {
-            return Err(format!("type {precision} must be 0 (whole), 1 (32-bit float) or 2 (64-bit float)"));
-        }
-        if let Some(signal) = self.find("SIG_VALTYPE_", line, id, name) {
-            signal.precision = precision;
-        }
-        Ok(())
-    }
-
-    /// `SG_MUL_VAL_ 496 Speed Page 1-1, 4-7;`
-    fn pages(&mut self, line: usize) -> Result<(), Unexpected> {
-        let (id, name) = self.target()?;
-        let switch = self.scanner.word()?.to_owned();
-        let mut runs = Vec::new();
-        loop {
-            let first: i128 = self.scanner.whole()?;
-            self.scanner.expect('-')?;
-            let last = self.scanner.whole()?;
-            runs.push((first, last));
-            if !self.scanner.take(',') {
-                break;
-            }
-        }
-        self.scanner.expect(';')?;
-        if let Some(signal) = self.find("SG_MUL_VAL_", line, id, name) {
-            signal.pages = Some(DraftPages { switch, runs });
-        }
-        Ok(())
-    }
-
-    /// The message and the signal a statement is about.
-    fn target(&mut self) -> Result<(u64, &'t str), Unexpected> {
-        Ok((self.scanner.whole()?, self.scanner.word()?))
-    }
-
-    /// The signal a statement is about; a mistake where there is none.
-    fn find(&mut self, word: &str, line: usize, id: u64, name: &str) -> Option<&mut DraftSignal> {
-        let Some(place) = self.places.get(&id) else {
-            if !self.left_out.contains(&id) {
-                self.faults
-                    .odd(line, format!("{word}: there is no message {id}; correct the number or remove the line"));
-            }
-            return None;
-        };
-        let message = &mut self.messages[*place];
-        let signal = message.signals.iter_mut().find(|signal| signal.name == name);
-        if signal.is_none() {
-            let message = &message.name;
-            let why = format!("{word}: message {message} has no signal {name}; correct the name or remove the line");
-            self.faults.odd(line, why);
-        }
-        signal
-    }
-
-    /// `BA_DEF_ BO_ "VFrameFormat" ENUM "StandardCAN","ExtendedCAN";`
-    fn attribute(&mut self) -> Result<(), Unexpected> {
-        if !self.scanner.is_at('"') {
-            self.scanner.word()?;
-        }
-        if self.scanner.quoted()? == FRAME_FORMAT && self.scanner.word()? == "ENUM" {
-            let mut place = 0;
-            while self.scanner.is_at('"') {
-                if self.scanner.quoted()? == PARAMETER_GROUP {
-                    self.group_place = place;
-                }
-                place += 1;
-                self.scanner.take(',');
-            }
-        }
-        self.scanner.skip_to_semicolon()
-    }
-
-    /// `BA_DEF_DEF_ "VFrameFormat" "StandardCAN";`
-    fn attribute_default(&mut self) -> Result<(), Unexpected> {
-        if self.scanner.quoted()? == FRAME_FORMAT {
-            self.is_group_default = self.is_group()?;
-        }
-        self.scanner.skip_to_semicolon()
-    }
-
-    fn is_group(&mut self) -> Result<bool, Unexpected> {
-        if self.scanner.is_at('"') {
-            return Ok(self.scanner.quoted()? == PARAMETER_GROUP);
-        }
-        Ok(self.scanner.whole::<usize>()? == self.group_place)
-    }
-
-    /// `BA_ "VFrameFormat" BO_ 2566844926 3;`
-    fn attribute_value(&mut self) -> Result<(), Unexpected> {
-        match self.scanner.quoted()? {
-            FRAME_FORMAT if self.scanner.word()? == "BO_" => {
-                let id = self.scanner.whole()?;
-                let is_group = self.is_group()?;
-                if let Some(place) = self.places.get(&id) {
-                    self.messages[*place].is_group = Some(is_group);
-                }
-            }
-            LONG_MESSAGE_NAME if self.scanner.word()? == "BO_" => {
-                let id = self.scanner.whole()?;
-                self.long_names.push((id, None, self.scanner.quoted()?));
-            }
-            LONG_SIGNAL_NAME if self.scanner.word()? == "SG_" => {
-                let (id, signal) = self.target()?;
-                self.long_names.push((id, Some(signal), self.scanner.quoted()?));
-            }
-            _ => {}
-        }
-        self.scanner.skip_to_semicolon()
-    }
-
-    /// Long names come last: the statements use the short ones.
-    fn finish(mut self) -> Vec<DraftMessage> {
-        let mut renamed: Vec<(usize, Option<usize>, &str)> = Vec::new();
-        for (id, signal, long) in &self.long_names {
-            let Some(place) = self.places.get(id) else { continue };
-            let message = &self.messages[*place];
-            match signal {
-                None => renamed.push((*place, None, long)),
-                Some(signal) => {
-                    let found = message.signals.iter().position(|other| other.name == *signal);
-                    renamed.extend(found.map(|signal| (*place, Some(signal), *long)));
-                }
-            }
-        }
-        for (message, signal, long) in renamed {
-            let message = &mut self.messages[message];
-            match signal {
-                None => long.clone_into(&mut message.name),
-                Some(signal) => rename_signal(message, signal, long),
-            }
-        }
-        for message in &mut self.messages {
-            message.is_group = message.is_group.or(Some(self.is_group_default));
-        }
-        self.messages
-    }
-}
-
-/// Renames a signal and what refers to it.
-fn rename_signal(message: &mut DraftMessage, signal: usize, long: &str) {
-    let short = std::mem::replace(&mut message.signals[signal].name, long.to_owned());
-    for pages in message.signals.iter_mut().filter_map(|signal| signal.pages.as_mut()) {
-        if pages.switch == short {
-            long.clone_into(&mut pages.switch);
-        }
     }
 }
 
