@@ -4,7 +4,7 @@
 //! which are listed with their lines.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write as _};
+use std::io::{self, BufRead, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -17,6 +17,9 @@ use crate::clock::Clock;
 use crate::config::{Config, SourceKind};
 use crate::source::can::dbc::Database;
 use crate::{check, decode, pages, replay, run, status};
+
+/// Most bytes a configuration file may have.
+const CONFIG_BYTES_MAX: u64 = 128 * 1024;
 
 /// Records what happens to a vehicle and hands it to the gateway without loss.
 #[derive(Parser)]
@@ -85,6 +88,8 @@ enum DecodeInput {
 /// Does what the command line asks.
 #[must_use]
 pub fn main() -> ExitCode {
+    // Every use of reqwest needs one, also for plain HTTP; a second installation would change nothing.
+    drop(rustls::crypto::ring::default_provider().install_default());
     let arguments = Arguments::parse();
     let done = match arguments.command {
         Command::Run(file) => with_config(&file, run_until_signal),
@@ -107,7 +112,21 @@ pub fn main() -> ExitCode {
 /// Reads the file, or lists its mistakes.
 fn read_config(file: &ConfigFile) -> anyhow::Result<Result<Config, ExitCode>> {
     let path = &file.config;
-    let text = std::fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()))?;
+    let mut bytes = Vec::new();
+    let opened = File::open(path).and_then(|file| file.take(CONFIG_BYTES_MAX + 1).read_to_end(&mut bytes));
+    opened.with_context(|| format!("failed to read {}", path.display()))?;
+    if bytes.len() as u64 > CONFIG_BYTES_MAX {
+        anyhow::bail!("{} has more than {CONFIG_BYTES_MAX} bytes; name the agent's configuration", path.display());
+    }
+    let text = match String::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            let line = good.iter().filter(|&&byte| byte == b'\n').count() + 1;
+            eprintln!("{}: line {line}: is not text in UTF-8", path.display());
+            return Ok(Err(ExitCode::from(2)));
+        }
+    };
     Ok(Config::parse(&text, path.parent().unwrap_or(Path::new("."))).map_err(|faults| {
         faults.iter().for_each(|fault| eprintln!("{}: {fault}", path.display()));
         ExitCode::from(2)

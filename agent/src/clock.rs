@@ -16,8 +16,8 @@ const FIX_ERROR_MS: u32 = 1_000;
 const SYSTEM_ERROR_MS: u32 = 5_000;
 /// Drift of a cheap oscillator, parts per million.
 const DRIFT_PPM: u64 = 100;
-/// Before this the operating system's clock has certainly not been set (2024-01-01).
-const PLAUSIBLE_SINCE: Timestamp = Timestamp::from_millis(1_704_067_200_000);
+/// Before this software existed (2024-01-01): a clock or a receiver that says so has certainly not been set.
+pub(crate) const PLAUSIBLE_SINCE: Timestamp = Timestamp::from_millis(1_704_067_200_000);
 
 /// Clocks of one process; clones share the estimate.
 #[derive(Clone)]

@@ -15,6 +15,9 @@ mod signal;
 
 pub use signal::Selection;
 
+/// Names no source may have: none, and those under which the driver app's ways in appear among the sources.
+const RESERVED_NAMES: [&str; 3] = ["", "http", "mqtt"];
+
 /// Everything the agent is told.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
@@ -202,6 +205,8 @@ fn gateway(mut table: Table<'_>, folder: &Path) -> Option<GatewayConfig> {
     let url = table.require::<String>("url");
     if url.as_ref().is_some_and(|url| !url.starts_with("https://")) {
         table.fault("url", "must begin with https:// (records travel over mutual TLS only)");
+    } else if let Some(Err(error)) = url.as_deref().map(reqwest::Url::parse) {
+        table.fault("url", &format!("is not an address such as https://gateway.example:8443 ({error})"));
     }
     let ca = table.require::<PathBuf>("ca");
     let certificate = table.require::<PathBuf>("certificate");
@@ -257,6 +262,9 @@ fn sources(root: &mut Table<'_>, folder: &Path) -> Vec<SourceConfig> {
     let mut sources: Vec<SourceConfig> = Vec::new();
     for mut table in root.tables("source") {
         let name = table.require::<String>("name");
+        if let Some(name) = name.as_deref().filter(|name| RESERVED_NAMES.contains(name)) {
+            table.fault("name", &format!("must not be {name:?}; give the source a name of its own"));
+        }
         let kind = source_kind(&mut table, folder);
         let files: Vec<_> = table.get::<Vec<PathBuf>>("dbc").unwrap_or_default();
         if !files.is_empty() && kind.as_ref().is_some_and(|kind| !kind.is_bus()) {
@@ -366,6 +374,15 @@ baud = 4800
             faults(&text),
             ["line 22: source.path is already read by source \"gnss\"; one device has one source"]
         );
+    }
+
+    #[test]
+    fn names_and_addresses_that_cannot_work_are_refused() {
+        let check = |from: &str, to: &str, expected: &str| assert_eq!(faults(&GOOD.replace(from, to)), [expected]);
+        check("\"gnss\"", "\"\"", "line 14: source.name must not be \"\"; give the source a name of its own");
+        check("\"gnss\"", "\"http\"", "line 14: source.name must not be \"http\"; give the source a name of its own");
+        let why = "is not an address such as https://gateway.example:8443 (empty host)";
+        check("https://gateway.example:8443/", "https://", &format!("line 8: gateway.url {why}"));
     }
 
     #[test]

@@ -39,8 +39,8 @@ pub enum Event {
 pub enum Uplinked {
     /// Receipts and news, to a request.
     Answer(UplinkAnswer),
-    /// How much it holds, to part of a blob.
-    Part(BlobState),
+    /// How much it holds, to the part of a blob that began at this offset.
+    Part(BlobState, u64),
 }
 
 /// What a driver captured, checked against its own bounds but not yet against the trip.

@@ -12,7 +12,7 @@ mod uplinking;
 use std::time::Duration;
 
 use milepost_proto::reading::Health;
-use milepost_proto::{BootId, DownLinkItem, Lane, Reading, Trip};
+use milepost_proto::{BootId, DownLinkItem, Lane, Reading, Timestamp, Trip};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
@@ -20,7 +20,7 @@ use tracing::{error, info};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::event::{Event, Uplinked};
-use crate::spool::{Measure, Opened, Spool};
+use crate::spool::{Measure, Opened, Spool, SpoolError};
 use crate::status::{SpoolStatus, Status, UplinkStatus};
 use crate::uplink::client::GatewayClient;
 use crate::uplink::{Uplink, UplinkPolicy};
@@ -74,6 +74,9 @@ struct EventLoop {
     uplink: Uplink,
     traffic: Traffic,
     measure: Measure,
+    /// The low-water mark for what is neither in the spool nor in the recorder's memory: it stands still while events
+    /// wait for the loop, and is absent while nobody knows the time.
+    idle_mark: Option<Timestamp>,
     status: watch::Sender<Status>,
     chance: fn() -> f64,
     alive: fn(),
@@ -118,7 +121,10 @@ pub fn first_status(config: &Config, clock: &Clock, boot_id: BootId) -> Status {
 }
 
 /// Works until `shutdown`, then commits what is still in memory.
-pub async fn run(parts: Parts, shutdown: CancellationToken) {
+///
+/// # Errors
+/// [`SpoolError::Closed`] when the spool can go on only after a new start.
+pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), SpoolError> {
     let (own_events, mut events) = parts.events;
     let spool_id = parts.opened.spool_id;
     let uplink = Uplink::new(UplinkPolicy {
@@ -145,6 +151,7 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) {
         boot_id: parts.boot_id,
         uplink,
         measure: Measure::default(),
+        idle_mark: None,
         status: parts.status,
         chance: parts.chance,
         alive: parts.alive,
@@ -152,7 +159,13 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) {
     agent.handle_start(parts.opened.quarantined).await;
     let mut tick = tokio::time::interval(STATUS_EVERY);
     loop {
+        if events.is_empty() {
+            agent.handle_caught_up();
+        }
         agent.act().await;
+        if agent.spool.has_ended() {
+            return Err(SpoolError::Closed);
+        }
         let pause = agent.pause();
         tokio::select! {
             biased;
@@ -164,6 +177,7 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) {
     }
     agent.recorder.finish().await;
     info!("committed what was in memory; shutting down");
+    Ok(())
 }
 
 impl EventLoop {
@@ -197,10 +211,7 @@ impl EventLoop {
                 self.refresh().await;
             }
             Event::Uplinked(Ok(Uplinked::Answer(answer))) => self.handle_answer(answer).await,
-            Event::Uplinked(Ok(Uplinked::Part(state))) => {
-                self.uplink.handle_part_taken(state, self.clock.monotonic_ms());
-                self.settle(Vec::new(), vec![state]).await;
-            }
+            Event::Uplinked(Ok(Uplinked::Part(state, offset))) => self.handle_part_taken(state, offset).await,
             Event::Uplinked(Err(failure)) => {
                 let chance = (self.chance)();
                 self.uplink.handle_failure(&failure, self.clock.monotonic_ms(), chance);

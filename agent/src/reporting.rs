@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use milepost_proto::{Reading, Record, Timestamp};
+use milepost_proto::{Reading, Record};
 
 mod change;
 mod track;
@@ -127,10 +127,10 @@ impl Reporter {
         self.track.release_held()
     }
 
-    /// The event time of the position held back, which may still be kept.
+    /// The position held back, which may still be kept.
     #[must_use]
-    pub fn oldest_held(&self) -> Option<Timestamp> {
-        self.track.held().map(|record| record.event_time)
+    pub const fn held(&self) -> Option<&Record> {
+        self.track.held()
     }
 
     /// What was refused so far.
@@ -161,8 +161,8 @@ impl IntoIterator for Kept {
 
 #[cfg(test)]
 mod tests {
-    use milepost_proto::TimeQuality;
     use milepost_proto::reading::{Diagnostic, Health, Signal, Switch};
+    use milepost_proto::{TimeQuality, Timestamp};
 
     use super::*;
 

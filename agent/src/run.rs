@@ -25,7 +25,8 @@ const BOOT_ID_FILE: &str = "/proc/sys/kernel/random/boot_id";
 /// Runs the agent until `shutdown`.
 ///
 /// # Errors
-/// When something that the configuration names cannot be used at all: key, certificate, spool folder, listening address.
+/// When something that the configuration names cannot be used at all (key, certificate, spool folder, listening address),
+/// or when the spool was found damaged or deleted: starting again mends that.
 pub async fn run(config: Config, clock: Clock, shutdown: CancellationToken) -> anyhow::Result<()> {
     let boot_id = boot_id();
     let identity = identity::load(&config.gateway)?;
@@ -74,8 +75,7 @@ pub async fn run(config: Config, clock: Clock, shutdown: CancellationToken) -> a
         config,
     };
     sd_notify::notify(&[sd_notify::NotifyState::Ready]).ok();
-    event_loop::run(parts, shutdown).await;
-    Ok(())
+    event_loop::run(parts, shutdown).await.context("the agent must start anew, which sets a damaged spool aside")
 }
 
 async fn serve_pages(http: &HttpConfig, state: PagesState, shutdown: CancellationToken) -> anyhow::Result<()> {

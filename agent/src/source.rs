@@ -18,6 +18,7 @@ use crate::event::Event;
 
 pub mod can;
 pub mod candump;
+pub mod date_gate;
 pub mod fault;
 pub mod nmea;
 pub mod pty;

@@ -6,9 +6,9 @@
 //! ```
 //!
 //! Promise: an answer is given only after the commit that holds what it speaks of; a chunk leaves only after a receipt
-//! whose range covers it; sequences are contiguous per lane and survive an emptied spool; a file that cannot be used is
-//! set aside and replaced, so the agent always starts. Whatever waits for the writer while it commits shares the next
-//! commit.
+//! whose range covers it; sequences are contiguous per lane and survive an emptied spool; a damaged file is set aside and
+//! replaced at the next start, which a writer that finds damage asks for by ending. Whatever waits for the writer while it
+//! commits shares the next commit.
 
 mod append;
 mod blobs;
@@ -48,9 +48,20 @@ pub enum SpoolError {
     /// The disk or the quota is full.
     #[error("the spool is full: {0}")]
     Full(String),
-    /// The file could not be read or written.
+    /// The file could not be read or written, and may be again later.
     #[error("the spool file failed: {0}")]
     File(String),
+    /// What the file holds cannot be what was written to it.
+    #[error("the spool file is damaged: {0}")]
+    Damaged(String),
+    /// Another process holds the file.
+    #[error("the spool file is in use; is another agent running on it?")]
+    InUse,
+    /// The file was moved or deleted while it was open.
+    #[error(
+        "the spool file was moved or deleted; what it still holds is handed over first, then the agent starts anew"
+    )]
+    Moved,
     /// The device key would not sign.
     #[error("evidence could not be signed: {0}")]
     Signature(String),
@@ -61,9 +72,14 @@ pub enum SpoolError {
 
 impl From<rusqlite::Error> for SpoolError {
     fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode::{DatabaseBusy, DatabaseCorrupt, DatabaseLocked, DiskFull, NotADatabase};
         match error.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::DiskFull) => Self::Full("no space is left on the disk".to_owned()),
-            _ => Self::File(error.to_string()),
+            Some(DiskFull) => Self::Full("no space is left on the disk".to_owned()),
+            Some(DatabaseBusy | DatabaseLocked) => Self::InUse,
+            Some(DatabaseCorrupt | NotADatabase) => Self::Damaged(error.to_string()),
+            Some(_) => Self::File(error.to_string()),
+            // Everything that is no failure of SQLite is a row that is missing or not what this build wrote.
+            None => Self::Damaged(error.to_string()),
         }
     }
 }
@@ -103,6 +119,7 @@ type Reply<T> = oneshot::Sender<Result<T, SpoolError>>;
 enum Command {
     Append { lane: Lane, boot_id: BootId, records: Vec<Record>, reply: Reply<()> },
     Capture { key: CaptureKey, boot_id: BootId, record: Box<Record>, reply: Reply<Result<Accepted, Rejection>> },
+    FindCapture { key: CaptureKey, reply: Reply<Option<Accepted>> },
     BlobPart { part: BlobPart, reply: Reply<Result<BlobProgress, Rejection>> },
     Offer { limits: OfferLimits, reply: Reply<OfferedBatches> },
     BlobBytes { sha256: Sha256, start: u64, length_max: usize, reply: Reply<Vec<u8>> },
@@ -126,23 +143,25 @@ impl Spool {
     /// Opens the file, setting it aside and creating a new one if it cannot be used, and starts the writer.
     ///
     /// # Errors
-    /// [`SpoolError::File`] when not even a new file can be created there.
+    /// [`SpoolError::InUse`] when another agent has it; [`SpoolError::Full`] and [`SpoolError::File`] when it is in order,
+    /// as far as can be told, but cannot be used now, or when not even a new file can be created there.
     pub fn open(options: SpoolOptions<'_>) -> Result<(Self, Opened, Vec<DownLinkItem>), SpoolError> {
-        let (connection, opened) = file::open(options.path, options.boot_id, options.fresh_spool_id)?;
-        let down_link = down_link::held(&connection)?;
+        let (file, opened) = file::open(options.path, options.boot_id, options.fresh_spool_id)?;
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         let ledger = writer::Ledger {
-            connection,
+            connection: file.connection,
             spool_id: opened.spool_id,
+            place: file.place,
             quota_bytes: options.quota_bytes,
             signer: options.signer,
-            unrecorded: 0,
+            unrecorded: writer::Unrecorded::new(),
+            damage: None,
         };
         std::thread::Builder::new()
             .name("spool".to_owned())
             .spawn(move || ledger.run(inbox))
             .map_err(|error| SpoolError::File(error.to_string()))?;
-        Ok((Self { commands }, opened, down_link))
+        Ok((Self { commands }, opened, file.down_link))
     }
 
     /// Commits records of the event or telemetry lane.
@@ -165,6 +184,14 @@ impl Spool {
     ) -> Result<Result<Accepted, Rejection>, SpoolError> {
         let record = Box::new(record);
         self.ask(|reply| Command::Capture { key, boot_id, record, reply }).await
+    }
+
+    /// What was answered when this same capture was accepted before, if it was.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn find_capture(&self, key: CaptureKey) -> Result<Option<Accepted>, SpoolError> {
+        self.ask(|reply| Command::FindCapture { key, reply }).await
     }
 
     /// Commits part of a blob.
@@ -215,6 +242,12 @@ impl Spool {
         self.ask(|reply| Command::Measure { reply }).await
     }
 
+    /// Whether the writer has ended: the file was found damaged or gone, and only a new start gives a new one.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.commands.is_closed()
+    }
+
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, SpoolError> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(command(reply)).await.map_err(|_| SpoolError::Closed)?;
@@ -228,7 +261,7 @@ fn oldest_event_time(records: &[Record]) -> Timestamp {
 }
 
 /// The earliest moment a record's event can really have happened.
-fn lower_bound(record: &Record) -> Timestamp {
+pub(crate) fn lower_bound(record: &Record) -> Timestamp {
     record.event_time.plus_millis(-i64::from(record.time_quality.error_ms))
 }
 

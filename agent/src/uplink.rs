@@ -7,6 +7,7 @@
 pub mod backoff;
 pub mod classify;
 pub mod client;
+pub mod sent;
 
 use milepost_proto::uplink::BlobState;
 use milepost_proto::{Sha256, UplinkAnswer};
@@ -126,6 +127,16 @@ impl Uplink {
         crate::spool::OfferLimits { bytes_max: self.request_bytes, live_from: self.live_from }
     }
 
+    /// The next request does not fit the wire: it is made smaller, without a wait as long as that is possible. `chance` is
+    /// uniform in 0..1.
+    pub fn handle_oversize(&mut self, now_ms: u64, chance: f64) {
+        if self.request_bytes > REQUEST_BYTES_MIN {
+            self.request_bytes = (self.request_bytes / 2).max(REQUEST_BYTES_MIN);
+        } else {
+            self.handle_failure(&SendFailure::TooLarge, now_ms, chance);
+        }
+    }
+
     /// A request was sent; `more` waits than it carries, and telemetry's present begins at `live_from`.
     pub fn handle_requested(&mut self, more: bool, live_from: u64, now_ms: u64) {
         self.state = State::Sending;
@@ -149,8 +160,13 @@ impl Uplink {
         self.blobs_wanted = answer.blobs.iter().copied().filter(|blob| !blob.complete).collect();
     }
 
-    /// The gateway took part of a blob.
-    pub fn handle_part_taken(&mut self, state: BlobState, now_ms: u64) {
+    /// The gateway answered the part of a blob that began at `offset`. If it then holds no more than before, sending on
+    /// would go on for ever; `chance` is uniform in 0..1.
+    pub fn handle_part_taken(&mut self, state: BlobState, offset: u64, now_ms: u64, chance: f64) {
+        if !state.complete && state.held <= offset {
+            let why = format!("it holds no more of blob {} after another part of it", state.sha256);
+            return self.handle_failure(&SendFailure::Broken { why }, now_ms, chance);
+        }
         self.succeed(now_ms);
         self.blobs_wanted.retain(|wanted| wanted.sha256 != state.sha256);
         if !state.complete {
@@ -309,6 +325,17 @@ mod tests {
     }
 
     #[test]
+    fn a_request_that_does_not_fit_shrinks_at_once_and_waits_when_it_cannot() {
+        let mut uplink = idle_since(0);
+        while uplink.offer_limits().bytes_max > REQUEST_BYTES_MIN {
+            uplink.handle_oversize(0, 0.5);
+            assert_eq!((uplink.poll(URGENT, 0), uplink.failures()), (Action::Request, 0));
+        }
+        uplink.handle_oversize(0, 0.5);
+        assert_eq!(uplink.poll(URGENT, 0), Action::Wait(Some(500)));
+    }
+
+    #[test]
     fn wanted_blobs_are_sent_from_where_the_gateway_left_off() {
         let mut uplink = idle_since(0);
         let sha256 = Sha256::of(b"photo");
@@ -316,9 +343,20 @@ mod tests {
         uplink.handle_answer(&UplinkAnswer { blobs, ..answer() }, 0);
         assert_eq!(uplink.poll(NOTHING, 0), Action::BlobPart(sha256, 100));
         assert_eq!(uplink.poll(URGENT, 0), Action::Request, "records before photos");
-        uplink.handle_part_taken(BlobState { sha256, held: 200, complete: false }, 1);
+        uplink.handle_part_taken(BlobState { sha256, held: 200, complete: false }, 100, 1, 0.5);
         assert_eq!(uplink.poll(NOTHING, 1), Action::BlobPart(sha256, 200));
-        uplink.handle_part_taken(BlobState { sha256, held: 300, complete: true }, 2);
+        uplink.handle_part_taken(BlobState { sha256, held: 300, complete: true }, 200, 2, 0.5);
         assert!(matches!(uplink.poll(NOTHING, 2), Action::Wait(Some(_))));
+    }
+
+    #[test]
+    fn a_gateway_that_takes_nothing_of_a_blob_is_not_sent_it_without_pause() {
+        let mut uplink = idle_since(0);
+        let sha256 = Sha256::of(b"photo");
+        let blobs = vec![BlobState { sha256, held: 100, complete: false }];
+        uplink.handle_answer(&UplinkAnswer { blobs, ..answer() }, 0);
+        uplink.handle_part_taken(BlobState { sha256, held: 0, complete: false }, 100, 1, 0.5);
+        assert_eq!(uplink.health(), UplinkHealth::Waiting);
+        assert!(matches!(uplink.poll(NOTHING, 1), Action::Wait(Some(_))));
     }
 }

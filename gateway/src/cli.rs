@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::{self, Role, Scope};
 use crate::config::{Config, ConfigError};
-use crate::store::{Store, roster};
+use crate::store::{Store, outbox, roster};
 use crate::{check, clock, replay, serve};
 
 /// The Milepost gateway: takes batches from agents, folds them into milestones, keeps Odoo and people aligned.
@@ -43,6 +43,9 @@ enum Command {
     /// Devices that may hand records over.
     #[command(subcommand)]
     Device(Device),
+    /// What Odoo is owed.
+    #[command(subcommand)]
+    Effect(Effect),
 }
 
 #[derive(Debug, Args)]
@@ -120,6 +123,17 @@ enum Device {
     List(Configured),
 }
 
+#[derive(Debug, Subcommand)]
+enum Effect {
+    /// Let an effect that waits for a person be tried again.
+    Retry {
+        #[command(flatten)]
+        configured: Configured,
+        /// The effect's key, as the case names it.
+        key: String,
+    },
+}
+
 /// Does what the command line asks.
 ///
 /// # Errors
@@ -135,6 +149,7 @@ pub async fn run(cli: Cli, shutdown: CancellationToken) -> anyhow::Result<ExitCo
         Command::User(command) => run_user(command).await?,
         Command::Key(command) => run_key(command).await?,
         Command::Device(command) => run_device(command).await?,
+        Command::Effect(command) => run_effect(command).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -208,6 +223,15 @@ async fn run_device(command: Device) -> anyhow::Result<()> {
             }
         }
     }
+    Ok(())
+}
+
+async fn run_effect(command: Effect) -> anyhow::Result<()> {
+    let Effect::Retry { configured, key } = command;
+    let (config, store) = open(&configured)?;
+    let (name, now) = (key.clone(), clock::now());
+    let release = move |connection: &rusqlite::Connection| outbox::release(connection, &config.fleet, &key, now);
+    anyhow::ensure!(store.write(release).await?, "no effect {name} waits for a person");
     Ok(())
 }
 

@@ -3,7 +3,8 @@
 //! Promise: whose data it is comes from the client certificate and from nothing else; a receipt is sent only after what
 //! it names is durable; whatever a peer sends is answered in one clear sentence and counted by kind, and never stops
 //! what others send. Nothing here waits for Odoo or for the fold. What is in memory at once is bounded: at most
-//! [`CONNECTIONS_MAX`] connections and [`REQUESTS_MAX`] bodies, each within the wire's own bounds; beyond that a device is told when to come again.
+//! [`CONNECTIONS_MAX`] connections and [`REQUESTS_MAX`](places::REQUESTS_MAX) bodies, each within the wire's own bounds;
+//! beyond that, or beyond its own share of that, a device is told when to come again.
 
 pub mod batches;
 pub mod blobs;
@@ -11,6 +12,7 @@ pub mod door;
 pub mod evidence;
 pub mod inspect;
 pub mod peer;
+pub mod places;
 pub mod refusal;
 pub mod tls;
 
@@ -28,24 +30,26 @@ use axum_server::tls::TlsInfo;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use milepost_proto::FleetId;
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 use self::door::Door;
 use self::peer::Peer;
+use self::places::{Place, Places};
 use self::refusal::Refused;
 use crate::metrics::Metrics;
 use crate::store::roster::{self, Standing};
 use crate::store::{Store, device_key};
 
-/// Most requests whose bodies are held at once.
-pub const REQUESTS_MAX: usize = 32;
 /// Most connections open at once.
 pub const CONNECTIONS_MAX: usize = 4096;
 /// Longest a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest a connection may wait before its first request.
 const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest a connection may be silent: vehicles leave connections behind that nobody closes, and each holds a place.
+const SILENCE_MAX: Duration = Duration::from_secs(120);
+/// How long an HTTP/2 peer that was silent for so long has to answer a ping.
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long open requests may take to finish at shutdown.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 /// Most log lines a minute about peers that are turned away; the rest are only counted.
@@ -56,7 +60,7 @@ pub struct Ingest {
     store: Store,
     fleets: Vec<FleetId>,
     metrics: Metrics,
-    places: Semaphore,
+    places: Places,
     log_allowance: DefaultDirectRateLimiter,
 }
 
@@ -65,7 +69,7 @@ impl Ingest {
     #[must_use]
     pub fn new(store: Store, fleets: Vec<FleetId>, metrics: Metrics) -> Arc<Self> {
         let log_allowance = RateLimiter::direct(Quota::per_minute(REFUSALS_LOGGED_PER_MINUTE));
-        Arc::new(Self { store, fleets, metrics, places: Semaphore::new(REQUESTS_MAX), log_allowance })
+        Arc::new(Self { store, fleets, metrics, places: Places::default(), log_allowance })
     }
 
     /// Who sent the request, if they may hand anything over.
@@ -87,8 +91,8 @@ impl Ingest {
         }
     }
 
-    fn place(&self) -> Result<SemaphorePermit<'_>, Refused> {
-        self.places.try_acquire().map_err(|_| Refused::Busy)
+    fn place(&self, peer: &Peer) -> Result<Place<'_>, Refused> {
+        self.places.take(peer).ok_or(Refused::Busy)
     }
 
     /// Counts and, within the allowance, logs that someone was turned away.
@@ -129,8 +133,10 @@ pub async fn serve(
     let handle = Handle::new();
     let noted = Arc::clone(&ingest);
     let tls = RustlsAcceptor::new(RustlsConfig::from_config(tls)).acceptor(Door::new(CONNECTIONS_MAX));
-    let server = axum_server::from_tcp(listener)?
-        .acceptor(tls)
+    let mut server = axum_server::from_tcp(listener)?.acceptor(tls);
+    server.http_builder().http1().header_read_timeout(SILENCE_MAX);
+    server.http_builder().http2().keep_alive_interval(SILENCE_MAX).keep_alive_timeout(PING_TIMEOUT);
+    let server = server
         .handle(handle.clone())
         .first_request_timeout(FIRST_REQUEST_TIMEOUT)
         .accept_error_handler(move |from, error| noted.note_failed_handshake(from, error));

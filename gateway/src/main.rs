@@ -1,5 +1,6 @@
 //! Parses, runs, exits: see the library for what happens in between.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -11,7 +12,8 @@ use tracing_subscriber::EnvFilter;
 #[tokio::main]
 async fn main() -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
     // It fails only when one is installed already, and then ring it is: nothing else is compiled in.
     drop(rustls::crypto::ring::default_provider().install_default());
     match cli::run(Cli::parse(), shutdown_by_signal()).await {

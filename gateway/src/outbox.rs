@@ -3,7 +3,8 @@
 //! Promise: an effect is durably marked as being sent before anyone is called, so whatever happens to this process it is
 //! known which calls may have happened; those are asked about only after the other side's request limit. Effects of
 //! one shipment are settled in order, one at a time; different shipments at the same time, within a bound. A carrier
-//! that is slow, down or wrong holds up nothing but its own effects: receipts and milestones never wait for it.
+//! that is slow, down or wrong holds up nothing but its own effects: receipts and milestones never wait for it. Neither
+//! a store that could not be written for a while nor a clock that was set back leaves an effect waiting for ever.
 
 pub mod decide;
 
@@ -68,8 +69,12 @@ impl<C: Carrier> Outbox<C> {
     pub async fn run(self, shutdown: CancellationToken) {
         let mut attempts = JoinSet::new();
         let mut commits = self.store.commits();
-        self.recover().await;
+        // Whether rows may say that they are being sent while nobody sends them.
+        let mut strays = true;
         while !shutdown.is_cancelled() && !self.store.has_stopped() {
+            if strays && attempts.is_empty() {
+                strays = !self.recover().await;
+            }
             commits.mark_unchanged();
             let rest = match self.start_due(&mut attempts).await {
                 Ok(rest) => rest,
@@ -80,7 +85,7 @@ impl<C: Carrier> Outbox<C> {
             };
             tokio::select! {
                 () = shutdown.cancelled() => {}
-                Some(ended) = attempts.join_next() => self.finish(ended).await,
+                Some(ended) = attempts.join_next() => strays |= !self.finish(ended).await,
                 _ = commits.changed() => {}
                 () = tokio::time::sleep(rest) => {}
             }
@@ -95,12 +100,19 @@ impl<C: Carrier> Outbox<C> {
         }
     }
 
-    async fn recover(&self) {
+    /// Answers whether it is now known which attempts were broken off.
+    async fn recover(&self) -> bool {
         let (fleet, limit_ms) = (self.fleet_id.clone(), self.policy.request_limit_ms);
         match self.store.write(move |connection| outbox::recover(connection, &fleet, limit_ms)).await {
-            Ok(0) => {}
-            Ok(effects) => tracing::warn!(effects, "attempts were under way when the gateway stopped; will ask first"),
-            Err(fault) => tracing::error!(%fault, "cannot tell which attempts were under way"),
+            Ok(0) => true,
+            Ok(effects) => {
+                tracing::warn!(effects, "attempts were broken off; will ask first");
+                true
+            }
+            Err(fault) => {
+                tracing::error!(%fault, "cannot tell which attempts were broken off");
+                false
+            }
         }
     }
 
@@ -119,6 +131,10 @@ impl<C: Carrier> Outbox<C> {
             self.metrics.outbox(state.as_str(), effects);
         }
         let now = clock::now();
+        let latest = now.plus_millis(self.policy.wait_ms_max());
+        if heads.iter().any(|row| row.next_at > latest) {
+            self.bring_forward(latest).await?;
+        }
         let decision = next(heads, attempts.len(), now, &self.policy);
         for row in decision.start {
             self.begin(&row, now).await?;
@@ -133,17 +149,26 @@ impl<C: Carrier> Outbox<C> {
         Ok(Duration::from_millis(u64::try_from(until).unwrap_or(0)).min(REST_MAX))
     }
 
+    /// What waits longer than any wait lasts was put or tried by a clock that has been set back since.
+    async fn bring_forward(&self, latest: Timestamp) -> StoreResult<()> {
+        let fleet = self.fleet_id.clone();
+        let effects = self.store.write(move |connection| outbox::bring_forward(connection, &fleet, latest)).await?;
+        tracing::warn!(effects, "the clock was set back; what waited for its old time now waits until {latest}");
+        Ok(())
+    }
+
     async fn begin(&self, row: &OutboxRow, now: Timestamp) -> StoreResult<()> {
         let (fleet, position) = (self.fleet_id.clone(), row.position);
         self.store.write(move |connection| outbox::begin(connection, &fleet, position, now)).await
     }
 
-    async fn finish(&self, ended: Result<Ended, tokio::task::JoinError>) {
+    /// Answers whether it is kept how the attempt ended.
+    async fn finish(&self, ended: Result<Ended, tokio::task::JoinError>) -> bool {
         let Ended { row, settlement } = match ended {
             Ok(ended) => ended,
             Err(error) => {
-                tracing::error!(%error, "an attempt stopped half-way; it will be asked about after the next start");
-                return;
+                tracing::error!(%error, "an attempt stopped half-way; it will be asked about");
+                return false;
             }
         };
         let now = clock::now();
@@ -157,9 +182,11 @@ impl<C: Carrier> Outbox<C> {
                 None => Ok(()),
             }
         });
-        if let Err(fault) = write.await {
-            tracing::error!(%fault, "how an attempt ended could not be kept; it will be asked about after the next start");
+        let kept = write.await;
+        if let Err(fault) = &kept {
+            tracing::error!(%fault, "how an attempt ended could not be kept; it will be asked about");
         }
+        kept.is_ok()
     }
 
     fn note(&self, row: &OutboxRow, settlement: &Settlement, aftermath: &Aftermath, now: Timestamp) {

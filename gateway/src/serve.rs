@@ -3,8 +3,9 @@
 //! Promise: once [`start`] answers, devices and people can connect. Everything stops by the one `shutdown`: open
 //! requests finish, attempts under way get their grace, and nothing that was promised is lost, because every promise
 //! was durable before it was made. If the store's writer or a listener fails, everything stops with an error rather
-//! than staying half alive.
+//! than staying half alive. One store is served by one gateway.
 
+pub mod lock;
 pub mod orders;
 pub mod roster;
 
@@ -18,6 +19,7 @@ use milepost_proto::{FleetId, Sha256};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::lock::Lock;
 use crate::config::{Config, OdooSection};
 use crate::ingest::{self, Ingest};
 use crate::metrics::Metrics;
@@ -43,6 +45,7 @@ pub struct Gateway {
     pub metrics: Metrics,
     tasks: JoinSet<anyhow::Result<()>>,
     shutdown: CancellationToken,
+    _lock: Lock,
 }
 
 /// Runs a gateway until `shutdown`.
@@ -64,6 +67,7 @@ pub async fn run(config: &Config, shutdown: CancellationToken) -> anyhow::Result
 /// # Errors
 /// When the store, a certificate, a listener or a plan cannot be used; the error names which and why.
 pub async fn start(config: &Config, shutdown: CancellationToken) -> anyhow::Result<Gateway> {
+    let lock = Lock::take(&config.store_path)?;
     let store = Store::open(&config.store_path)
         .with_context(|| format!("failed to open the store {}", config.store_path.display()))?;
     roster::apply(&store, config).await?;
@@ -93,7 +97,7 @@ pub async fn start(config: &Config, shutdown: CancellationToken) -> anyhow::Resu
     if let Some(odoo) = &config.odoo {
         start_odoo(&mut tasks, odoo, &config.fleet, &store, &metrics, &shutdown)?;
     }
-    Ok(Gateway { ingest_address, pages_address, store, metrics, tasks, shutdown })
+    Ok(Gateway { ingest_address, pages_address, store, metrics, tasks, shutdown, _lock: lock })
 }
 
 impl Gateway {

@@ -63,6 +63,9 @@ pub enum StoreFault {
     /// The writer has stopped.
     #[error("the store's writer has stopped; restart the gateway")]
     Closed,
+    /// What was asked of the store panicked: a defect of this program.
+    #[error("a defect of the gateway: what was asked of the store panicked, see the lines before; please report them")]
+    Defect,
     /// A row does not read as what it should be.
     #[error("the store holds something unreadable: {0}")]
     Damaged(String),
@@ -135,7 +138,8 @@ impl Store {
     {
         let readers = Arc::clone(&self.readers);
         let _permit = self.readers.permits.acquire().await.map_err(|_| StoreFault::Closed)?;
-        tokio::task::spawn_blocking(move || readers.ask(question)).await.map_err(|_| StoreFault::Closed)?
+        let asked = tokio::task::spawn_blocking(move || readers.ask(question)).await;
+        asked.map_err(|ended| if ended.is_panic() { StoreFault::Defect } else { StoreFault::Closed })?
     }
 
     /// As [`read`](Self::read), on the calling thread: for callers that are not async and ask little.
@@ -207,6 +211,20 @@ mod tests {
         });
         let (first, half, second) = tokio::join!(store.write(add("a")), half, store.write(add("b")));
         assert!(first.is_ok() && second.is_ok() && matches!(half, Err(StoreFault::Damaged(_))));
+        assert_eq!(store.read(count).await.expect("reads"), 2);
+    }
+
+    /// A record that makes some line of ours panic must not take the gateway down again and again.
+    #[tokio::test]
+    async fn a_change_that_panics_changes_nothing_and_spares_its_neighbours() {
+        let folder = tempfile::tempdir().expect("folder");
+        let store = Store::open(&folder.path().join("gateway.sqlite")).expect("opens");
+        let half = store.write(|connection| -> StoreResult<()> {
+            add("half")(connection)?;
+            panic!("on purpose")
+        });
+        let (first, half, second) = tokio::join!(store.write(add("a")), half, store.write(add("b")));
+        assert!(first.is_ok() && second.is_ok() && matches!(half, Err(StoreFault::Defect)), "{half:?}");
         assert_eq!(store.read(count).await.expect("reads"), 2);
     }
 

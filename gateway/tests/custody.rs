@@ -31,6 +31,13 @@ async fn what_a_receipt_names_is_on_the_disk_whatever_happens_to_the_gateway() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_second_gateway_on_the_same_store_is_refused() {
+    let world = world().await;
+    let refused = world.start_again().await.expect_err("the first still serves it").to_string();
+    assert!(refused.contains("another gateway serves the store"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_chunk_that_does_not_open_is_refused_and_the_others_are_kept() {
     let world = world().await;
     let truck = world.device("box-7");

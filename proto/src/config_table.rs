@@ -102,8 +102,12 @@ impl<'d> Table<'d> {
         match T::from_config(value.get_ref()) {
             Some(read) => Some(read),
             None => {
-                let found = value.get_ref().type_str();
-                self.fault_at(value.span(), key, &format!("must be {}, not {}", T::EXPECTED, article(found)));
+                let found = match value.get_ref() {
+                    // The type may be right and the number beyond what it holds.
+                    DeValue::Integer(integer) => integer.to_string(),
+                    other => article(other.type_str()),
+                };
+                self.fault_at(value.span(), key, &format!("must be {}, not {found}", T::EXPECTED));
                 None
             }
         }
@@ -307,22 +311,24 @@ mod tests {
     }
 
     #[test]
-    fn three_mistakes_are_three_faults_with_their_lines() {
-        let text = "device = 7\n\n[uplink]\ngateway = \"x\"\nretry_s = \"soon\"\n";
+    fn every_mistake_is_a_fault_with_its_line() {
+        let text = "device = 7\n\n[uplink]\ngateway = \"x\"\nretry_s = \"soon\"\nsize = -1\n";
         let found = faults(text, |root| {
             root.require::<String>("device");
             let mut uplink = root.require_table("uplink").expect("there");
             uplink.require::<String>("certificate");
             uplink.get::<u32>("retry_s");
+            uplink.get::<u32>("size");
             uplink.require::<String>("gateway");
             uplink.finish();
         });
         assert_eq!(
             found,
             [
-                "line 1: device must be a text in quotes, not an integer",
+                "line 1: device must be a text in quotes, not 7",
                 "line 3: uplink.certificate is missing",
                 "line 5: uplink.retry_s must be a whole number, not a string",
+                "line 6: uplink.size must be a whole number, not -1",
             ]
         );
     }

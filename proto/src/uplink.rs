@@ -18,6 +18,12 @@ pub const BATCHES_MAX: usize = 8;
 pub const CHUNKS_MAX: usize = 256;
 /// Most disjoint ranges above `through` in one receipt.
 pub const RECEIPT_RANGES_MAX: usize = 64;
+/// Most refusals in one receipt: each names at least one chunk of the request.
+pub const REFUSALS_MAX: usize = BATCHES_MAX * CHUNKS_MAX;
+/// Most receipts in one answer: one per lane.
+pub const RECEIPTS_MAX: usize = Lane::ALL.len();
+/// Most down-link items in one answer, and most that an agent holds.
+pub const DOWN_LINK_ITEMS_MAX: usize = 16;
 /// Most blobs an agent asks about in one request.
 pub const BLOB_OFFERS_MAX: usize = 16;
 /// Largest blob, in bytes.

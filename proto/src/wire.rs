@@ -18,7 +18,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::chunk::checksum;
-use crate::uplink::{BATCHES_MAX, BLOB_OFFERS_MAX, CHUNKS_MAX, UplinkAnswer, UplinkRequest};
+use crate::uplink::{
+    BATCHES_MAX, BLOB_OFFERS_MAX, CHUNKS_MAX, DOWN_LINK_ITEMS_MAX, RECEIPT_RANGES_MAX, RECEIPTS_MAX, REFUSALS_MAX,
+    UplinkAnswer, UplinkRequest,
+};
 
 /// Most bytes of an envelope on the wire.
 pub const ENVELOPE_BYTES_MAX: usize = 1024 * 1024;
@@ -97,8 +100,9 @@ pub fn decode_request(bytes: &[u8]) -> Result<UplinkRequest, WireFault> {
 /// Wraps an answer.
 ///
 /// # Errors
-/// [`WireFault::TooLarge`] when it does not fit.
+/// [`WireFault::TooLarge`] when it does not fit, [`WireFault::Bound`] when it has too much of something.
 pub fn encode_answer(answer: &UplinkAnswer) -> Result<Vec<u8>, WireFault> {
+    check_answer(answer)?;
     encode(Kind::Answer, answer)
 }
 
@@ -107,7 +111,9 @@ pub fn encode_answer(answer: &UplinkAnswer) -> Result<Vec<u8>, WireFault> {
 /// # Errors
 /// The [`WireFault`] that names what is wrong with the bytes.
 pub fn decode_answer(bytes: &[u8]) -> Result<UplinkAnswer, WireFault> {
-    decode(Kind::Answer, bytes)
+    let answer = decode(Kind::Answer, bytes)?;
+    check_answer(&answer)?;
+    Ok(answer)
 }
 
 #[derive(Clone, Copy)]
@@ -120,6 +126,16 @@ fn check_request(request: &UplinkRequest) -> Result<(), WireFault> {
     bound("batches", request.batches.len(), BATCHES_MAX)?;
     bound("blob offers", request.blob_offers.len(), BLOB_OFFERS_MAX)?;
     request.batches.iter().try_for_each(|batch| bound("chunks in a batch", batch.chunks.len(), CHUNKS_MAX))
+}
+
+fn check_answer(answer: &UplinkAnswer) -> Result<(), WireFault> {
+    bound("receipts", answer.receipts.len(), RECEIPTS_MAX)?;
+    bound("down-link items", answer.down_link.len(), DOWN_LINK_ITEMS_MAX)?;
+    bound("blob states", answer.blobs.len(), BLOB_OFFERS_MAX)?;
+    answer.receipts.iter().try_for_each(|receipt| {
+        bound("ranges in a receipt", receipt.accepted.len(), RECEIPT_RANGES_MAX)?;
+        bound("refusals in a receipt", receipt.refused.len(), REFUSALS_MAX)
+    })
 }
 
 fn bound(what: &'static str, count: usize, max: usize) -> Result<(), WireFault> {
@@ -188,7 +204,10 @@ fn decompress(compressed: &[u8], declared: usize) -> Result<Vec<u8>, WireFault> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Batch, BootId, Chunk, Lane, Reading, Record, SpoolId, TimeQuality, Timestamp};
+    use crate::uplink::BlobState;
+    use crate::{
+        Batch, BootId, Chunk, Lane, Reading, Receipt, Record, SequenceRange, Sha256, SpoolId, TimeQuality, Timestamp,
+    };
 
     fn request() -> UplinkRequest {
         let record = Record {
@@ -263,5 +282,34 @@ mod tests {
         assert!(matches!(encode_request(&crowded), Err(WireFault::Bound { what: "batches", .. })));
         let bytes = encode(Kind::Request, &crowded).expect("encodes");
         assert!(matches!(decode_request(&bytes), Err(WireFault::Bound { what: "batches", .. })));
+    }
+
+    #[test]
+    fn an_answer_with_too_much_of_anything_is_refused_on_both_ends() {
+        let receipt = Receipt {
+            spool_id: SpoolId([1; 16]),
+            lane: Lane::Event,
+            through: 0,
+            accepted: vec![SequenceRange::single(5); RECEIPT_RANGES_MAX],
+            refused: Vec::new(),
+        };
+        let blob = BlobState { sha256: Sha256::of(b""), held: 0, complete: false };
+        let full = UplinkAnswer {
+            receipts: vec![receipt.clone(); RECEIPTS_MAX],
+            down_link: Vec::new(),
+            blobs: vec![blob; BLOB_OFFERS_MAX],
+        };
+        let bytes = encode_answer(&full).expect("encodes");
+        assert_eq!(decode_answer(&bytes), Ok(full.clone()));
+        let check = |answer: UplinkAnswer, expected: &str| {
+            let bytes = encode(Kind::Answer, &answer).expect("encodes");
+            for outcome in [encode_answer(&answer).map(drop), decode_answer(&bytes).map(drop)] {
+                assert!(matches!(outcome, Err(WireFault::Bound { what, .. }) if what == expected), "{outcome:?}");
+            }
+        };
+        check(UplinkAnswer { receipts: vec![receipt.clone(); RECEIPTS_MAX + 1], ..full.clone() }, "receipts");
+        check(UplinkAnswer { blobs: vec![blob; BLOB_OFFERS_MAX + 1], ..full.clone() }, "blob states");
+        let ranges = vec![SequenceRange::single(5); RECEIPT_RANGES_MAX + 1];
+        check(UplinkAnswer { receipts: vec![Receipt { accepted: ranges, ..receipt }], ..full }, "ranges in a receipt");
     }
 }

@@ -16,7 +16,7 @@ use crate::intake::contract;
 use crate::reporting::{Reporter, ReportingPolicy};
 use crate::source::Observation;
 use crate::spool::group::Group;
-use crate::spool::{CaptureKey, Spool, SpoolError};
+use crate::spool::{CaptureKey, Spool, SpoolError, lower_bound};
 use crate::status::LastPosition;
 
 /// Error bound of a time that came with a dated fix, milliseconds.
@@ -128,8 +128,11 @@ impl Recorder {
     }
 
     async fn try_capture(&self, capture: DriverCapture, trip: Option<&Trip>) -> Result<Accepted, Rejection> {
-        contract::check_stop(&capture, trip)?;
         let key = CaptureKey::of(&capture);
+        if let Err(rejection) = contract::check_stop(&capture, trip) {
+            // What was accepted stays accepted, though the trip has changed before the app heard of it.
+            return self.spool.find_capture(key).await.ok().flatten().ok_or(rejection);
+        }
         let (now, time_quality) = self.clock.wall();
         let (event_time, reading) = match contract::complete(capture, now, self.capture_fix()) {
             DriverCapture::Pod(pod) => (pod.at, Reading::Pod(pod)),
@@ -195,8 +198,8 @@ impl Recorder {
 
     /// The earliest event that is in memory but not committed.
     pub(super) fn oldest_uncommitted(&self) -> Option<Timestamp> {
-        let events = self.events.iter().map(|record| record.event_time).min();
-        [self.group.oldest(), self.reporter.oldest_held(), events].into_iter().flatten().min()
+        let held = self.reporter.held().into_iter();
+        [self.group.oldest(), held.chain(&self.events).map(lower_bound).min()].into_iter().flatten().min()
     }
 
     /// Where the vehicle was last seen.

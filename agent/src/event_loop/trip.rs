@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use milepost_proto::reading::Health;
+use milepost_proto::uplink::DOWN_LINK_ITEMS_MAX;
 use milepost_proto::{DownLinkItem, Sha256, Trip};
 use tokio::sync::watch;
 
@@ -13,6 +14,24 @@ pub(super) struct TripKeeper {
     trip: watch::Sender<Option<Trip>>,
     current: Option<Trip>,
     held: BTreeMap<String, u64>,
+}
+
+/// What became of a new item.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Taken {
+    refused: Option<String>,
+}
+
+impl Taken {
+    /// Whether it is in use: what is not must not take the place of what is, in the spool either.
+    pub(super) const fn is_in_use(&self) -> bool {
+        self.refused.is_none()
+    }
+
+    /// What to tell the gateway about it.
+    pub(super) fn into_health(self, item: &DownLinkItem) -> Health {
+        Health::DownLink { id: item.id.clone(), version: item.version, refused: self.refused }
+    }
 }
 
 impl TripKeeper {
@@ -36,13 +55,13 @@ impl TripKeeper {
         self.held.iter().map(|(id, version)| (id.clone(), *version)).collect()
     }
 
-    /// Takes a new item; gives what to tell the gateway about it, or nothing if it is not news.
-    pub(super) fn handle(&mut self, item: &DownLinkItem) -> Option<Health> {
-        if self.held.get(&item.id).is_some_and(|held| *held >= item.version) {
-            return None;
-        }
-        let refused = self.apply(item).err();
-        Some(Health::DownLink { id: item.id.clone(), version: item.version, refused })
+    /// Takes a new item; says what became of it, or nothing if it is not news.
+    pub(super) fn handle(&mut self, item: &DownLinkItem) -> Option<Taken> {
+        let is_news = match self.held.get(&item.id) {
+            Some(held) => *held < item.version,
+            None => self.held.len() < DOWN_LINK_ITEMS_MAX,
+        };
+        is_news.then(|| Taken { refused: self.apply(item).err() })
     }
 
     fn apply(&mut self, item: &DownLinkItem) -> Result<(), String> {
@@ -84,11 +103,10 @@ mod tests {
         TripKeeper::new(watch::channel(None).0, vec![item(3, r#"{"id":"T3","stops":[]}"#)])
     }
 
-    fn refusal(health: Option<Health>) -> Option<String> {
-        match health {
-            Some(Health::DownLink { refused, .. }) => refused,
-            _ => panic!("no answer"),
-        }
+    fn refusal(taken: Option<Taken>) -> Option<String> {
+        let taken = taken.expect("news");
+        assert_eq!(taken.is_in_use(), taken.refused.is_none());
+        taken.refused
     }
 
     #[test]
@@ -111,5 +129,13 @@ mod tests {
         assert!(refusal(keeper.handle(&damaged)).expect("refused").contains("hash"));
         assert_eq!(keeper.current().map(|trip| trip.id.as_str()), Some("T3"));
         assert_eq!(keeper.held(), [("trip".to_owned(), 6)]);
+    }
+
+    #[test]
+    fn a_gateway_cannot_fill_the_agent_with_items() {
+        let mut keeper = keeper();
+        let named = |n: usize| DownLinkItem { id: format!("item-{n}"), ..item(1, "") };
+        let taken = (0..100).filter(|n| keeper.handle(&named(*n)).is_some()).count();
+        assert_eq!(taken, DOWN_LINK_ITEMS_MAX - 1, "one is the trip");
     }
 }

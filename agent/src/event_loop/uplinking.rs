@@ -1,14 +1,19 @@
 //! Carrying out what the uplink decides: building requests, settling answers.
 
 use milepost_proto::uplink::{BLOB_PART_BYTES_MAX, BlobOffer, BlobState};
-use milepost_proto::{BootId, Lane, Reading, Receipt, Sha256, SpoolId, Timestamp, UplinkAnswer, UplinkRequest, wire};
+use milepost_proto::{
+    BootId, Lane, Reading, Receipt, Sha256, SpoolId, TimeSource, Timestamp, UplinkAnswer, UplinkRequest, wire,
+};
 use tokio::sync::mpsc;
 use tracing::{error, warn};
 
 use super::EventLoop;
 use crate::clock::Clock;
+use crate::config::SourceKind;
 use crate::event::{Event, Uplinked};
+use crate::spool::{Settled, SpoolError};
 use crate::uplink::client::GatewayClient;
+use crate::uplink::sent::Sent;
 use crate::uplink::{Action, SendFailure, Waiting};
 
 /// How long a source may take from the event to its observation, milliseconds: the low-water mark stays this far behind.
@@ -20,6 +25,8 @@ pub(super) struct Traffic {
     events: mpsc::Sender<Event>,
     spool_id: SpoolId,
     boot_id: BootId,
+    /// What the request under way carries.
+    sent: Sent,
     pub(super) settled: u64,
     pub(super) refused: u64,
     pub(super) sent_bytes: u64,
@@ -27,13 +34,9 @@ pub(super) struct Traffic {
 }
 
 impl Traffic {
-    pub(super) const fn new(
-        client: GatewayClient,
-        events: mpsc::Sender<Event>,
-        spool_id: SpoolId,
-        boot_id: BootId,
-    ) -> Self {
-        Self { client, events, spool_id, boot_id, settled: 0, refused: 0, sent_bytes: 0, requests: 0 }
+    pub(super) fn new(client: GatewayClient, events: mpsc::Sender<Event>, spool_id: SpoolId, boot_id: BootId) -> Self {
+        let sent = Sent::default();
+        Self { client, events, spool_id, boot_id, sent, settled: 0, refused: 0, sent_bytes: 0, requests: 0 }
     }
 
     /// Sends an envelope; the answer comes back as an event.
@@ -54,7 +57,8 @@ impl Traffic {
         self.sent_bytes += bytes.len() as u64;
         let (client, events) = (self.client.clone(), self.events.clone());
         tokio::spawn(async move {
-            let result = client.blob_part(blob, offset, bytes).await.map(Uplinked::Part);
+            let result = client.blob_part(blob, offset, bytes).await;
+            let result = result.map(|state| Uplinked::Part(state, offset));
             events.send(Event::Uplinked(result)).await.ok();
         });
     }
@@ -78,6 +82,13 @@ impl EventLoop {
         }
     }
 
+    /// Everything that sources said so far is in the recorder's memory or in the spool.
+    pub(super) fn handle_caught_up(&mut self) {
+        let has_receiver =
+            self.config.sources.iter().any(|source| matches!(source.kind, SourceKind::NmeaSerial { .. }));
+        self.idle_mark = idle_mark(&self.clock, has_receiver);
+    }
+
     fn waiting(&self) -> Waiting {
         let urgent = self.waits(Lane::Evidence) || self.waits(Lane::Event);
         Waiting { urgent, telemetry: self.waits(Lane::Telemetry) }
@@ -86,7 +97,6 @@ impl EventLoop {
     async fn send_request(&mut self) {
         // Before the offer: what is recorded from here on is later than this, or still in memory.
         let uncommitted = self.recorder.oldest_uncommitted();
-        let idle_mark = idle_mark(&self.clock);
         let now_ms = self.clock.monotonic_ms();
         let offered = match self.spool.offer(self.uplink.offer_limits()).await {
             Ok(offered) => offered,
@@ -98,19 +108,18 @@ impl EventLoop {
             spool_id: self.traffic.spool_id,
             boot_id: self.traffic.boot_id,
             monotonic_ms: now_ms,
-            low_water_mark: idle_mark.map(|mark| waiting.map_or(mark, |oldest| oldest.min(mark))),
+            low_water_mark: self.idle_mark.map(|mark| waiting.map_or(mark, |oldest| oldest.min(mark))),
             batches: offered.batches,
             down_link_held: self.trip.held(),
             blob_offers: self.measure.blobs.clone(),
         };
         match wire::encode_request(&request) {
             Ok(envelope) => {
+                self.traffic.sent = Sent::of(&request.batches);
                 self.traffic.send_request(envelope);
                 self.uplink.handle_requested(offered.more, offered.live_from, now_ms);
             }
-            Err(wire::WireFault::TooLarge(_)) => {
-                self.uplink.handle_failure(&SendFailure::TooLarge, now_ms, 0.0);
-            }
+            Err(wire::WireFault::TooLarge(_)) => self.uplink.handle_oversize(now_ms, (self.chance)()),
             Err(fault) => self.handle_local_failure(&format!("a request could not be encoded: {fault}")),
         }
     }
@@ -125,9 +134,10 @@ impl EventLoop {
             }
             (_, Err(error)) => self.handle_local_failure(&format!("a photo could not be read: {error}")),
             // The blob has gone since the gateway asked for it: it was settled by another answer.
-            _ => self
-                .uplink
-                .handle_part_taken(BlobState { sha256, held: offset, complete: true }, self.clock.monotonic_ms()),
+            _ => {
+                let gone = BlobState { sha256, held: offset, complete: true };
+                self.uplink.handle_part_taken(gone, offset, self.clock.monotonic_ms(), (self.chance)());
+            }
         }
     }
 
@@ -143,38 +153,73 @@ impl EventLoop {
         for item in &answer.down_link {
             self.take_down_link(item).await;
         }
-        self.settle(answer.receipts, answer.blobs).await;
+        let sent = std::mem::take(&mut self.traffic.sent);
+        let receipts = answer.receipts.iter().map(|receipt| sent.concerning(receipt)).collect();
+        let settled = self.settle(receipts, answer.blobs).await;
+        if let Some(failure) = sent.obstacle(&settled) {
+            self.uplink.handle_failure(&failure, self.clock.monotonic_ms(), (self.chance)());
+        }
+        self.refresh().await;
+    }
+
+    /// Notes how much of a blob the gateway holds.
+    pub(super) async fn handle_part_taken(&mut self, state: BlobState, offset: u64) {
+        self.uplink.handle_part_taken(state, offset, self.clock.monotonic_ms(), (self.chance)());
+        // A blob that could not be let go of is offered again.
+        self.settle(Vec::new(), vec![state]).await.ok();
+        self.refresh().await;
     }
 
     async fn take_down_link(&mut self, item: &milepost_proto::DownLinkItem) {
-        let Some(health) = self.trip.handle(item) else { return };
-        if let Err(error) = self.spool.keep_down_link(item.clone()).await {
+        let Some(taken) = self.trip.handle(item) else { return };
+        if taken.is_in_use()
+            && let Err(error) = self.spool.keep_down_link(item.clone()).await
+        {
             warn!("{} version {} is in use but was not kept: {error}", item.id, item.version);
         }
-        self.recorder.record(Reading::Health(health));
+        self.recorder.record(Reading::Health(taken.into_health(item)));
     }
 
     /// Lets go of what the gateway holds; what could not be let go of is offered again.
-    pub(super) async fn settle(&mut self, receipts: Vec<Receipt>, blobs: Vec<BlobState>) {
+    async fn settle(&mut self, receipts: Vec<Receipt>, blobs: Vec<BlobState>) -> Result<Settled, SpoolError> {
         for refusal in receipts.iter().flat_map(|receipt| &receipt.refused) {
             error!("the gateway refused records {}: {}", refusal.range, refusal.reason);
         }
-        match self.spool.settle(receipts, blobs).await {
+        let result = self.spool.settle(receipts, blobs).await;
+        match &result {
             Ok(settled) => {
                 self.traffic.settled += settled.settled;
                 self.traffic.refused += settled.refused;
             }
             Err(error) => error!("a receipt could not be applied: {error}"),
         }
-        self.refresh().await;
+        result
     }
 }
 
 /// The low-water mark of a spool in which nothing waits: the clock, less its error, less what sources may still hold.
-/// Absent while nobody knows the time.
-fn idle_mark(clock: &Clock) -> Option<Timestamp> {
+/// Absent while nobody knows the time; and a vehicle with a receiver waits for it, because an operating system's clock may
+/// have been set far ahead, and what the receiver dates later would then lie before the mark.
+fn idle_mark(clock: &Clock, has_receiver: bool) -> Option<Timestamp> {
     let (now, quality) = clock.wall();
+    let is_known = quality.error_ms < u32::MAX && (!has_receiver || quality.source == TimeSource::Gnss);
     #[expect(clippy::cast_possible_truncation, reason = "a few seconds times a replay's speed")]
     let latency_ms = (SOURCE_LATENCY_MS * clock.speed()) as i64;
-    (quality.error_ms < u32::MAX).then(|| now.plus_millis(-i64::from(quality.error_ms) - latency_ms))
+    is_known.then(|| now.plus_millis(-i64::from(quality.error_ms) - latency_ms))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vehicle_with_a_receiver_claims_no_mark_before_its_first_dated_fix() {
+        let clock = Clock::system();
+        assert_eq!(idle_mark(&clock, true), None);
+        assert!(idle_mark(&clock, false).is_some(), "a depot has no receiver to wait for");
+        let fix = Timestamp::from_millis(1_800_000_000_000);
+        clock.discipline(fix);
+        let mark = idle_mark(&clock, true).expect("a mark");
+        assert!((-60_000..=-3_000).contains(&mark.millis_since(clock.wall().0)), "{mark}");
+    }
 }

@@ -30,7 +30,7 @@ pub enum Fault {
     OutOfRange,
     /// A sentence for an epoch that was already reported.
     Late,
-    /// A fix dated before this software existed; its time is not believed.
+    /// A fix dated before this software existed, or far from the clock the receiver set before; its time is not believed.
     ImplausibleDate,
     /// A candump line that cannot be read.
     Malformed,

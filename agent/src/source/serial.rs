@@ -6,11 +6,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use milepost_proto::{TimeSource, Timestamp};
 use tokio::io::AsyncReadExt;
 use tokio_serial::{SerialPortBuilderExt, SerialStream};
 use tokio_util::sync::CancellationToken;
 
+use super::date_gate::DateGate;
 use super::fault::Fault;
 use super::nmea::{Decoder, Epoch};
 use super::{Observation, ShuttingDown, SourceLink, SourceNews};
@@ -23,10 +23,6 @@ const FAULTS_WAITING_MAX: u64 = 64;
 const SILENCE_MIN: Duration = Duration::from_millis(20);
 /// Beyond this speed silences do not get shorter.
 const SPEED_MAX: f64 = 1_000.0;
-/// No receiver can truthfully give an earlier date to this software (2024-01-01); a cold start and a week rollover do.
-const DATES_SINCE: Timestamp = Timestamp::from_millis(1_704_067_200_000);
-/// An earlier date is believed where the clock already stands this close to it (a replayed recording).
-const AGREED_MS_MAX: u64 = 86_400_000;
 
 /// Which line, and how patient to be with it.
 #[derive(Debug, Clone)]
@@ -140,12 +136,13 @@ async fn listen(
 struct Receiver<'a> {
     link: &'a SourceLink,
     decoder: Decoder,
+    dates: DateGate,
     heard: bool,
 }
 
 impl<'a> Receiver<'a> {
     fn new(link: &'a SourceLink) -> Self {
-        Self { link, decoder: Decoder::default(), heard: false }
+        Self { link, decoder: Decoder::default(), dates: DateGate::default(), heard: false }
     }
 
     async fn take(&mut self, bytes: &[u8]) -> Result<(), ShuttingDown> {
@@ -180,7 +177,7 @@ impl<'a> Receiver<'a> {
     fn observation(&mut self, epoch: Epoch) -> Option<Observation> {
         let mut observation = epoch.into_observation()?;
         if let Some(event_time) = observation.event_time {
-            if self.believes(event_time) {
+            if self.dates.believes(event_time, self.link.clock()) {
                 self.link.clock().discipline(event_time);
             } else {
                 self.decoder.faults().count(Fault::ImplausibleDate);
@@ -188,12 +185,6 @@ impl<'a> Receiver<'a> {
             }
         }
         Some(observation)
-    }
-
-    fn believes(&self, event_time: Timestamp) -> bool {
-        let (now, quality) = self.link.clock().wall();
-        let agrees = quality.source == TimeSource::Gnss && now.millis_since(event_time).unsigned_abs() < AGREED_MS_MAX;
-        event_time >= DATES_SINCE || agrees
     }
 }
 

@@ -54,6 +54,12 @@ pub(super) fn capture(
     Ok(Ok(Accepted { sequence, duplicate: false }))
 }
 
+/// What was answered when this same capture was accepted before, if it was.
+pub(super) fn find(connection: &Connection, key: &CaptureKey) -> Result<Option<Accepted>, SpoolError> {
+    let found = known(connection, &key.reference)?.filter(|(digest, _)| *digest == key.digest);
+    Ok(found.map(|(_, sequence)| Accepted { sequence, duplicate: true }))
+}
+
 fn known(connection: &Connection, reference: &str) -> Result<Option<(Sha256, u64)>, SpoolError> {
     let found = connection
         .prepare_cached("SELECT digest, sequence FROM capture WHERE reference = ?1")?

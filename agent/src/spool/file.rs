@@ -1,49 +1,104 @@
 //! Opening the spool's file, and what happens when it cannot be used.
 //!
-//! Promise: [`open`] succeeds whenever a file can be created in the folder. A file that is not a spool, is damaged, or was
-//! written by a newer version is renamed to `<name>.bad-<boot>` beside the new one, never overwritten.
+//! Promise: a file that is not a spool, is damaged, or was written by a newer version is renamed to `<name>.bad-<boot>`
+//! beside the new one, never overwritten, and the reason is told. A good file is never set aside because something else is
+//! in the way for now: a full disk, a missing right, or another agent, of which a file has at most one at a time.
 
+use std::fs;
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use milepost_proto::{BootId, Lane, SpoolId};
+use milepost_proto::{BootId, DownLinkItem, Lane, SpoolId};
 use rusqlite::{Connection, OptionalExtension as _};
 
-use super::{Opened, SpoolError, lanes};
+use super::{Opened, SpoolError, down_link, lanes};
 
 const SCHEMA_VERSION: i64 = 1;
 const SCHEMA: &str = include_str!("schema.sql");
+/// How long an agent that is ending may take to let go of the file.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+/// With which every SQLite file begins.
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+/// What belongs to a spool beside the file itself: what SQLite keeps there, and the note that it was found damaged.
+const COMPANIONS: [&str; 4] = ["-wal", "-shm", "-journal", DAMAGED];
+/// Ends the name of the note that a running agent leaves when it finds its spool damaged.
+const DAMAGED: &str = ".damaged";
 
-/// Opens the file at `path`, or sets it aside and creates another.
-pub(super) fn open(path: &Path, boot_id: BootId, fresh: SpoolId) -> Result<(Connection, Opened), SpoolError> {
-    match open_or_create(path, fresh) {
-        Ok((connection, spool_id)) => Ok((connection, Opened { spool_id, quarantined: None })),
-        Err(why) if path.exists() => {
-            set_aside(path, boot_id).map_err(|error| SpoolError::File(format!("{why}; setting it aside: {error}")))?;
-            let (connection, spool_id) = open_or_create(path, fresh)?;
-            Ok((connection, Opened { spool_id, quarantined: Some(why.to_string()) }))
-        }
-        Err(why) => Err(why),
-    }
+/// A spool's file in use.
+pub(super) struct SpoolFile {
+    pub(super) connection: Connection,
+    pub(super) spool_id: SpoolId,
+    pub(super) down_link: Vec<DownLinkItem>,
+    pub(super) place: Place,
 }
 
-fn open_or_create(path: &Path, fresh: SpoolId) -> Result<(Connection, SpoolId), SpoolError> {
+/// Opens the file at `path`, or sets it aside and creates another.
+pub(super) fn open(path: &Path, boot_id: BootId, fresh: SpoolId) -> Result<(SpoolFile, Opened), SpoolError> {
+    let attempt = match suspicion(path)? {
+        Some(why) => Err(SpoolError::Damaged(why)),
+        None => open_or_create(path, fresh),
+    };
+    let (file, quarantined) = match attempt {
+        Err(SpoolError::Damaged(why)) => {
+            set_aside(path, boot_id).map_err(|error| SpoolError::File(format!("{why}; setting it aside: {error}")))?;
+            (open_or_create(path, fresh)?, Some(why))
+        }
+        other => (other?, None),
+    };
+    let opened = Opened { spool_id: file.spool_id, quarantined };
+    Ok((file, opened))
+}
+
+/// What can be told from outside about a file that SQLite would take for an empty one, as it does with zeros.
+fn suspicion(path: &Path) -> Result<Option<String>, SpoolError> {
+    let unreadable = |error: io::Error| SpoolError::File(error.to_string());
+    if let Ok(why) = fs::read_to_string(with_suffix(path, DAMAGED)) {
+        return Ok(Some(why));
+    }
+    let mut start = Vec::new();
+    match fs::File::open(path) {
+        Ok(file) => file.take(MAGIC.len() as u64).read_to_end(&mut start).map_err(unreadable)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let log = fs::metadata(with_suffix(path, "-wal")).map_or(0, |log| log.len());
+            return Ok((log > 0).then(|| "the file is gone, only its write-ahead log was left".to_owned()));
+        }
+        Err(error) => return Err(unreadable(error)),
+    };
+    Ok((start != MAGIC).then(|| "the file does not begin as a spool does".to_owned()))
+}
+
+fn open_or_create(path: &Path, fresh: SpoolId) -> Result<SpoolFile, SpoolError> {
     let mut connection = Connection::open(path)?;
+    connection.busy_timeout(LOCK_WAIT)?;
+    // Before the first read: the lock then lasts as long as the connection, and a second agent is told so.
+    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "wal_autocheckpoint", 256)?;
     connection.pragma_update(None, "cache_size", -512)?;
+    let place = Place::of(path).map_err(|error| SpoolError::File(error.to_string()))?;
+    let (spool_id, down_link) = read(&mut connection, fresh).map_err(|error| match error {
+        SpoolError::File(why) => SpoolError::Damaged(why),
+        other => other,
+    })?;
+    Ok(SpoolFile { connection, spool_id, down_link, place })
+}
+
+/// Reads whatever every later step needs, so that damage shows here and not there.
+fn read(connection: &mut Connection, fresh: SpoolId) -> Result<(SpoolId, Vec<DownLinkItem>), SpoolError> {
     match connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))? {
-        0 => create(&mut connection, fresh)?,
+        0 => create(connection, fresh)?,
         SCHEMA_VERSION => {}
         other => {
             let why = format!("schema version {other} is not known here, this build knows {SCHEMA_VERSION}");
             return Err(SpoolError::File(why));
         }
     }
-    let spool_id = spool_id(&connection)?;
-    // Reading the lanes touches the tables that every later step needs, so that damage shows here and not there.
-    lanes::all(&connection)?;
-    Ok((connection, spool_id))
+    let spool_id = spool_id(connection)?;
+    lanes::all(connection)?;
+    Ok((spool_id, down_link::held(connection)?))
 }
 
 fn create(connection: &mut Connection, fresh: SpoolId) -> Result<(), SpoolError> {
@@ -65,15 +120,52 @@ fn spool_id(connection: &Connection) -> Result<SpoolId, SpoolError> {
         .ok_or_else(|| SpoolError::File("it has no spool_id".to_owned()))
 }
 
-/// Renames the file and its write-ahead log.
-fn set_aside(path: &Path, boot_id: BootId) -> std::io::Result<()> {
-    for suffix in ["", "-wal", "-shm"] {
+/// Where an open file is, and which one it is.
+pub(super) struct Place {
+    path: PathBuf,
+    identity: (u64, u64),
+    /// It never shrinks.
+    bytes: u64,
+}
+
+impl Place {
+    fn of(path: &Path) -> io::Result<Self> {
+        let found = fs::metadata(path)?;
+        Ok(Self { path: path.to_owned(), identity: identity(&found), bytes: found.len() })
+    }
+
+    /// Whether the open file is still the one that the next start will find, uncut.
+    pub(super) fn is_held(&self) -> bool {
+        fs::metadata(&self.path).is_ok_and(|found| identity(&found) == self.identity && found.len() >= self.bytes)
+    }
+
+    /// Leaves a note by which the next start sets the file aside.
+    pub(super) fn note_damage(&self, why: &str) -> io::Result<()> {
+        fs::write(with_suffix(&self.path, DAMAGED), why)
+    }
+}
+
+fn identity(found: &fs::Metadata) -> (u64, u64) {
+    (found.dev(), found.ino())
+}
+
+/// Renames the file and what belongs to it, to a name that nothing has yet. The note of damage goes last, so that an
+/// interrupted renaming is taken up again.
+fn set_aside(path: &Path, boot_id: BootId) -> io::Result<()> {
+    let is_free = |name: &String| suffixes().all(|suffix| !with_suffix(path, &format!("{name}{suffix}")).exists());
+    let mut names = (1_u64..).map(|n| if n == 1 { format!(".bad-{boot_id}") } else { format!(".bad-{boot_id}.{n}") });
+    let name = names.find(is_free).unwrap_or_default();
+    for suffix in suffixes() {
         let from = with_suffix(path, suffix);
         if from.exists() {
-            std::fs::rename(&from, with_suffix(path, &format!(".bad-{boot_id}{suffix}")))?;
+            fs::rename(&from, with_suffix(path, &format!("{name}{suffix}")))?;
         }
     }
     Ok(())
+}
+
+fn suffixes() -> impl Iterator<Item = &'static str> {
+    std::iter::once("").chain(COMPANIONS)
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

@@ -17,6 +17,13 @@ const BOOT: BootId = BootId([7; 16]);
 const QUOTA: u64 = 64 * 1024 * 1024;
 const ALL: OfferLimits = OfferLimits { bytes_max: 1 << 20, live_from: 1 };
 
+impl Spool {
+    /// A handle to no file.
+    fn closed() -> Self {
+        Self { commands: mpsc::channel(1).0 }
+    }
+}
+
 struct Bench {
     folder: TempDir,
     runtime: tokio::runtime::Runtime,
@@ -38,6 +45,7 @@ impl Bench {
 
     /// Forgets the handle without any farewell and opens the file again.
     fn reopen(&mut self) {
+        self.spool = Spool::closed();
         (self.spool, self.opened) = open(self.folder.path(), QUOTA, 2);
     }
 
@@ -46,16 +54,17 @@ impl Bench {
     }
 
     fn capture(&self, client_ref: &str, action: ActionKind) -> Result<Accepted, Rejection> {
-        let action = DriverAction {
-            client_ref: client_ref.to_owned(),
-            action,
-            stop: Some("S1".to_owned()),
-            at: Some(Timestamp::from_millis(5_000)),
-            driver: None,
-        };
-        let key = CaptureKey::of(&DriverCapture::Action(Box::new(action.clone())));
-        let record = record(5_000, Reading::DriverAction(Box::new(action)));
+        let (key, record) = did(client_ref, action);
         self.runtime.block_on(self.spool.capture(key, BOOT, record)).expect("the file works")
+    }
+
+    /// Reads and writes what an agent needs in order to go on.
+    fn exercise(&self) -> Result<(), SpoolError> {
+        let signal = self.spool.append(Lane::Telemetry, BOOT, signals(0, 1));
+        self.runtime.block_on(signal)?;
+        let (key, record) = did("c9", ActionKind::Arrived);
+        self.runtime.block_on(self.spool.capture(key, BOOT, record))?.expect("no conflict");
+        self.runtime.block_on(self.spool.offer(ALL)).map(drop)
     }
 
     fn part(&self, sha256: Sha256, offset: u64, bytes: &[u8], size: Option<u64>) -> Result<BlobProgress, Rejection> {
@@ -83,6 +92,10 @@ impl Bench {
 }
 
 fn open(folder: &Path, quota_bytes: u64, id: u8) -> (Spool, Opened) {
+    try_open(folder, quota_bytes, id).expect("opens")
+}
+
+fn try_open(folder: &Path, quota_bytes: u64, id: u8) -> Result<(Spool, Opened), SpoolError> {
     let options = SpoolOptions {
         path: &folder.join("spool.db"),
         quota_bytes,
@@ -90,8 +103,24 @@ fn open(folder: &Path, quota_bytes: u64, id: u8) -> (Spool, Opened) {
         fresh_spool_id: SpoolId([id; 16]),
         signer: Box::new(|digest| Ok(digest.iter().rev().copied().collect())),
     };
-    let (spool, opened, _) = Spool::open(options).expect("opens");
-    (spool, opened)
+    Spool::open(options).map(|(spool, opened, _)| (spool, opened))
+}
+
+/// Lets go of a spool and waits until its writer has let go of the file, whose log is then in it.
+fn close(spool: Spool, folder: &Path) {
+    drop(spool);
+    while folder.join("spool.db-wal").exists() {
+        std::thread::yield_now();
+    }
+}
+
+/// Names of what was set aside.
+fn set_aside(folder: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(folder).expect("folder").map(|entry| entry.expect("entry").file_name());
+    let mut names: Vec<_> = names.map(|name| name.to_string_lossy().into_owned()).collect();
+    names.retain(|name| name.contains(".bad-"));
+    names.sort();
+    names
 }
 
 fn record(event_ms: i64, reading: Reading) -> Record {
@@ -102,6 +131,18 @@ fn record(event_ms: i64, reading: Reading) -> Record {
         reading,
         seal: None,
     }
+}
+
+fn did(client_ref: &str, action: ActionKind) -> (CaptureKey, Record) {
+    let action = DriverAction {
+        client_ref: client_ref.to_owned(),
+        action,
+        stop: Some("S1".to_owned()),
+        at: Some(Timestamp::from_millis(5_000)),
+        driver: None,
+    };
+    let key = CaptureKey::of(&DriverCapture::Action(Box::new(action.clone())));
+    (key, record(5_000, Reading::DriverAction(Box::new(action))))
 }
 
 fn signals(from_ms: i64, count: i64) -> Vec<Record> {
@@ -276,6 +317,24 @@ fn a_blob_that_is_not_what_its_name_says_is_refused() {
 }
 
 #[test]
+fn a_flood_of_blobs_that_never_become_whole_costs_no_record_and_is_bounded() {
+    let bench = Bench::new();
+    bench.append(Lane::Telemetry, signals(0, 100)).expect("kept");
+    let part = vec![7; 256 * 1024];
+    let names: Vec<Sha256> = (0_u8..200).map(|n| Sha256::of(&[n])).collect();
+    for name in &names {
+        let progress = bench.part(*name, 0, &part, Some(2 * part.len() as u64));
+        assert_eq!(progress, Ok(BlobProgress { held: part.len() as u64, complete: false }));
+    }
+    assert!(bench.measure().disk_bytes < 40 * 1024 * 1024, "{}", bench.measure().disk_bytes);
+    assert_eq!(bench.offered(Lane::Telemetry).len(), 100);
+    assert_eq!(gaps(&bench.offer(ALL)), []);
+    let held = |name| bench.part(name, 300_000, b"x", Some(600_000)).expect("taken").held;
+    assert_eq!(held(names[199]), part.len() as u64, "the latest goes on");
+    assert_eq!(held(names[0]), 0, "the oldest begins again");
+}
+
+#[test]
 fn a_full_spool_drops_old_telemetry_says_so_and_drains() {
     let bench = Bench::with_quota(400 * 1024);
     for n in 0..60 {
@@ -328,12 +387,30 @@ fn a_spool_full_of_evidence_refuses_more_and_keeps_what_it_has() {
 }
 
 #[test]
-fn telemetry_that_did_not_fit_appears_as_a_gap_once_there_is_room() {
+fn records_that_did_not_fit_appear_as_a_gap_of_their_lane_once_there_is_room() {
+    let bench = Bench::with_quota(96 * 1024);
+    let photo = vec![7; 128 * 1024];
+    let sha256 = Sha256::of(&photo);
+    bench.part(sha256, 0, &photo, None).expect("fits, and fills the quota");
+    for lane in [Lane::Event, Lane::Telemetry] {
+        let error = bench.append(lane, signals(0, 5)).expect_err("full");
+        assert!(matches!(error, SpoolError::Full(_)), "{error}");
+    }
+    let held = vec![BlobState { sha256, held: photo.len() as u64, complete: true }];
+    bench.runtime.block_on(bench.spool.settle(Vec::new(), held)).expect("works");
+    for lane in [Lane::Event, Lane::Telemetry] {
+        bench.append(lane, signals(0, 2)).expect("fits again");
+        assert_eq!(bench.offered(lane), (1..=7).collect::<Vec<_>>());
+    }
+    let ranges: Vec<_> = gaps(&bench.offer(ALL)).into_iter().map(|(range, gap)| (range, gap.reason)).collect();
+    assert_eq!(ranges, [(range(1, 5), GapReason::Evicted), (range(1, 5), GapReason::Evicted)]);
+}
+
+#[test]
+fn telemetry_that_does_not_fit_is_refused_and_nothing_is_half_written() {
     let bench = Bench::with_quota(4 * 1024);
     let error = bench.append(Lane::Telemetry, signals(0, 5)).expect_err("not even the tables fit");
     assert!(matches!(error, SpoolError::Full(_)), "{error}");
-    let (roomy, _) = open(bench.folder.path(), QUOTA, 1);
-    drop(roomy);
     assert_eq!(bench.measure().lanes[2].last_sequence, 0, "nothing was half written");
 }
 
@@ -342,17 +419,98 @@ fn a_file_that_is_no_spool_is_set_aside_and_named() {
     for content in [
         &b"this is not a database at all, but it is longer than a header of one hundred bytes would be, see"[..],
         &[0; 8192],
+        b"",
     ] {
         let folder = tempfile::tempdir().expect("folder");
         std::fs::write(folder.path().join("spool.db"), content).expect("written");
         let (_spool, opened) = open(folder.path(), QUOTA, 3);
         assert_eq!(opened.spool_id, SpoolId([3; 16]));
-        if content[0] != 0 {
-            assert!(opened.quarantined.is_some());
-            let aside = folder.path().join(format!("spool.db.bad-{BOOT}"));
-            assert_eq!(std::fs::read(aside).expect("kept"), content);
-        }
+        assert!(opened.quarantined.is_some());
+        let aside = folder.path().join(format!("spool.db.bad-{BOOT}"));
+        assert_eq!(std::fs::read(aside).expect("kept"), content);
     }
+}
+
+#[test]
+fn a_second_agent_is_refused_and_leaves_the_file_alone() {
+    let bench = Bench::new();
+    bench.capture("c1", ActionKind::Arrived).expect("accepted");
+    assert_eq!(try_open(bench.folder.path(), QUOTA, 2).map(drop), Err(SpoolError::InUse));
+    assert_eq!(set_aside(bench.folder.path()), Vec::<String>::new());
+    bench.capture("c2", ActionKind::Arrived).expect("the first agent goes on");
+}
+
+#[test]
+fn what_was_set_aside_earlier_in_this_boot_is_not_overwritten() {
+    let folder = tempfile::tempdir().expect("folder");
+    for content in ["first", "second"] {
+        std::fs::write(folder.path().join("spool.db"), content).expect("written");
+        let (spool, opened) = open(folder.path(), QUOTA, 1);
+        assert!(opened.quarantined.is_some());
+        close(spool, folder.path());
+    }
+    let contents = |name: &String| std::fs::read_to_string(folder.path().join(name)).expect("kept");
+    assert_eq!(set_aside(folder.path()).iter().map(contents).collect::<Vec<_>>(), ["first", "second"]);
+}
+
+#[test]
+fn a_log_without_its_file_is_set_aside_and_named() {
+    let folder = tempfile::tempdir().expect("folder");
+    std::fs::write(folder.path().join("spool.db-wal"), "records").expect("written");
+    let (_spool, opened) = open(folder.path(), QUOTA, 1);
+    assert!(opened.quarantined.expect("told").contains("write-ahead log"));
+    assert_eq!(set_aside(folder.path()), [format!("spool.db.bad-{BOOT}-wal")]);
+}
+
+#[test]
+fn damage_anywhere_is_found_by_the_start_or_the_writer_and_set_aside() {
+    for page in 0..24 {
+        let mut bench = Bench::new();
+        bench.append(Lane::Telemetry, signals(0, 600)).expect("kept");
+        bench.append(Lane::Event, ignition(0)).expect("kept");
+        bench.capture("c1", ActionKind::Arrived).expect("accepted");
+        let path = bench.folder.path().join("spool.db");
+        close(std::mem::replace(&mut bench.spool, Spool::closed()), bench.folder.path());
+        let mut bytes = std::fs::read(&path).expect("the file");
+        let start = page * 4096;
+        if start >= bytes.len() {
+            break;
+        }
+        bytes[start..start + 64].fill(0xA5);
+        std::fs::write(&path, bytes).expect("damaged");
+        (bench.spool, bench.opened) = open(bench.folder.path(), QUOTA, 2);
+        // A body that was damaged is the gateway's to refuse; a page that does not read is ours.
+        if let Err(SpoolError::Damaged(why)) = bench.exercise() {
+            bench.runtime.block_on(bench.spool.commands.closed());
+            (bench.spool, bench.opened) = open(bench.folder.path(), QUOTA, 3);
+            assert_eq!(bench.opened.quarantined, Some(why), "page {page}");
+        }
+        assert_eq!(bench.exercise(), Ok(()), "page {page}");
+    }
+}
+
+#[test]
+fn a_file_cut_while_it_is_open_takes_nothing_more() {
+    let bench = Bench::new();
+    bench.append(Lane::Event, ignition(0)).expect("kept");
+    let path = bench.folder.path().join("spool.db");
+    std::fs::OpenOptions::new().write(true).truncate(true).open(path).expect("cut");
+    assert_eq!(bench.runtime.block_on(bench.spool.append(Lane::Event, BOOT, ignition(1))), Err(SpoolError::Moved));
+}
+
+#[test]
+fn a_deleted_file_takes_nothing_more_hands_over_what_it_holds_and_ends() {
+    let bench = Bench::new();
+    bench.append(Lane::Event, ignition(0)).expect("kept");
+    std::fs::remove_file(bench.folder.path().join("spool.db")).expect("deleted");
+    let refused = bench.runtime.block_on(bench.spool.append(Lane::Event, BOOT, ignition(1)));
+    assert_eq!(refused, Err(SpoolError::Moved));
+    assert_eq!(bench.offered(Lane::Event), [1]);
+    assert!(!bench.spool.has_ended());
+    bench.settle(Lane::Event, 1, Vec::new(), Vec::new());
+    bench.runtime.block_on(bench.spool.commands.closed());
+    let (_spool, opened) = open(bench.folder.path(), QUOTA, 2);
+    assert_eq!(opened.spool_id, SpoolId([2; 16]));
 }
 
 #[test]
@@ -380,6 +538,7 @@ fn the_highest_version_sent_down_stays() {
     for (version, body) in [(2, b"two"), (1, b"one")] {
         bench.runtime.block_on(bench.spool.keep_down_link(item(version, body))).expect("kept");
     }
+    drop(bench.spool);
     let options = SpoolOptions {
         path: &bench.folder.path().join("spool.db"),
         quota_bytes: QUOTA,

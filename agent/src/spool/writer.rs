@@ -1,11 +1,16 @@
 //! The one thread that writes: takes what waits, commits it together, then answers.
+//!
+//! Promise: nothing is answered as kept that the next start would not find. A file found damaged ends the thread, with a
+//! note for the next start; one that was moved or deleted takes nothing more, and ends it once all it held was handed over.
+
+use std::collections::BTreeMap;
 
 use milepost_proto::{Lane, SpoolId};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::mpsc;
 
 use super::{
-    Command, Measure, Reply, Signer, SpoolError, append, blobs, captures, down_link, lanes, offer, quota, settle,
+    Command, Measure, Reply, Signer, SpoolError, append, blobs, captures, down_link, file, lanes, offer, quota, settle,
 };
 
 /// Most commands that share one commit.
@@ -15,33 +20,52 @@ const GROUP_MAX: usize = 32;
 pub(super) struct Ledger {
     pub(super) connection: Connection,
     pub(super) spool_id: SpoolId,
+    pub(super) place: file::Place,
     pub(super) quota_bytes: u64,
     pub(super) signer: Signer,
-    /// Telemetry that the disk would not take; becomes a gap with the next append that works.
-    pub(super) unrecorded: u64,
+    /// Records that the disk would not take; they become a gap with the lane's next append that works.
+    pub(super) unrecorded: Unrecorded,
+    /// Why the file must be set aside, once that is known.
+    pub(super) damage: Option<String>,
 }
+
+/// Records by lane that appear in no chunk. Evidence is never among them: whoever captured it is told.
+pub(super) type Unrecorded = BTreeMap<Lane, u64>;
 
 /// Gives an answer once the commit it depends on has succeeded or failed.
 type Answer = Box<dyn FnOnce(Option<&SpoolError>) + Send>;
 
 impl Ledger {
-    /// Works until every handle is gone.
+    /// Works until every handle is gone, or the file is no longer one to work with.
     pub(super) fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
         let mut group = Vec::with_capacity(GROUP_MAX);
-        while inbox.blocking_recv_many(&mut group, GROUP_MAX) > 0 {
+        while !self.is_spent() && inbox.blocking_recv_many(&mut group, GROUP_MAX) > 0 {
             self.commit(group.drain(..));
         }
+        if let Some(why) = &self.damage
+            && let Err(error) = self.place.note_damage(why)
+        {
+            tracing::error!("the spool is damaged ({why}), which could not be noted for the next start: {error}");
+        }
+    }
+
+    fn is_spent(&self) -> bool {
+        let is_empty = || lanes::all(&self.connection).is_ok_and(|lanes| lanes.iter().all(|lane| lane.waiting == 0));
+        self.damage.is_some() || (!self.place.is_held() && is_empty())
     }
 
     /// Carries out a group of commands in one transaction and answers all of them after it.
     fn commit(&mut self, group: impl Iterator<Item = Command>) {
         let group: Vec<Command> = group.collect();
-        let unrecorded_before = self.unrecorded;
-        let in_group: u64 = group.iter().map(Command::telemetry_records).sum();
+        let mut unrecorded = self.unrecorded.clone();
+        for (lane, count) in group.iter().filter_map(Command::appends) {
+            *unrecorded.entry(lane).or_default() += count;
+        }
         let mut answers: Vec<Answer> = Vec::with_capacity(group.len());
         let outcome = self.carry_out(group, &mut answers);
-        if outcome.is_err() {
-            self.unrecorded = unrecorded_before + in_group;
+        if let Err(error) = &outcome {
+            note_damage(&mut self.damage, error);
+            self.unrecorded = unrecorded;
         }
         for answer in answers {
             answer(outcome.as_ref().err());
@@ -53,9 +77,11 @@ impl Ledger {
         let mut step = Step {
             transaction: &mut transaction,
             spool_id: self.spool_id,
+            is_held: self.place.is_held(),
             quota_bytes: self.quota_bytes,
             signer: &self.signer,
             unrecorded: &mut self.unrecorded,
+            damage: &mut self.damage,
         };
         answers.extend(group.into_iter().map(|command| step.carry_out(command)));
         Ok(transaction.commit()?)
@@ -63,11 +89,11 @@ impl Ledger {
 }
 
 impl Command {
-    /// Telemetry records that are lost if this command's commit fails.
-    fn telemetry_records(&self) -> u64 {
+    /// The lane and number of the records that are lost if this command's commit fails.
+    const fn appends(&self) -> Option<(Lane, u64)> {
         match self {
-            Self::Append { lane: Lane::Telemetry, records, .. } => records.len() as u64,
-            _ => 0,
+            Self::Append { lane, records, .. } => Some((*lane, records.len() as u64)),
+            _ => None,
         }
     }
 }
@@ -76,9 +102,12 @@ impl Command {
 struct Step<'s, 'c> {
     transaction: &'s mut Transaction<'c>,
     spool_id: SpoolId,
+    /// Whether the next start will find this file.
+    is_held: bool,
     quota_bytes: u64,
     signer: &'s Signer,
-    unrecorded: &'s mut u64,
+    unrecorded: &'s mut Unrecorded,
+    damage: &'s mut Option<String>,
 }
 
 impl Step<'_, '_> {
@@ -86,10 +115,10 @@ impl Step<'_, '_> {
         let spool_id = self.spool_id;
         match command {
             Command::Append { lane, boot_id, records, reply } => {
-                let count = if lane == Lane::Telemetry { records.len() as u64 } else { 0 };
+                let count = records.len() as u64;
                 let result = self.append(lane, |connection| append::append(connection, lane, boot_id, records));
                 if result.is_err() {
-                    *self.unrecorded += count;
+                    *self.unrecorded.entry(lane).or_default() += count;
                 }
                 answer(reply, result)
             }
@@ -99,6 +128,9 @@ impl Step<'_, '_> {
                     captures::capture(connection, spool_id, &key, boot_id, *record, signer)
                 });
                 answer(reply, result)
+            }
+            Command::FindCapture { key, reply } => {
+                answer(reply, self.whole(|connection| captures::find(connection, &key)))
             }
             Command::BlobPart { part, reply } => {
                 let result = self.append(Lane::Evidence, |connection| blobs::keep_part(connection, &part));
@@ -136,27 +168,44 @@ impl Step<'_, '_> {
         lane: Lane,
         write: impl FnOnce(&Connection) -> Result<T, SpoolError>,
     ) -> Result<T, SpoolError> {
+        if !self.is_held {
+            return Err(SpoolError::Moved);
+        }
         let quota_bytes = self.quota_bytes;
-        let unrecorded = if lane == Lane::Telemetry { std::mem::take(self.unrecorded) } else { 0 };
+        let unrecorded = self.unrecorded.get(&lane).copied().unwrap_or(0);
         let result = self.whole(|connection| {
             quota::make_room(connection, quota_bytes)?;
             if unrecorded > 0 {
-                append::append_gap(connection, Lane::Telemetry, unrecorded, append::unrecorded())?;
+                append::append_gap(connection, lane, unrecorded, append::unrecorded())?;
             }
             write(connection)
         });
-        if result.is_err() {
-            *self.unrecorded += unrecorded;
+        if result.is_ok() {
+            self.unrecorded.remove(&lane);
         }
         result
     }
 
     /// Does all of `work` or none of it, whatever the rest of the group does.
     fn whole<T>(&mut self, work: impl FnOnce(&Connection) -> Result<T, SpoolError>) -> Result<T, SpoolError> {
+        let result = self.try_whole(work);
+        if let Err(error) = &result {
+            note_damage(self.damage, error);
+        }
+        result
+    }
+
+    fn try_whole<T>(&mut self, work: impl FnOnce(&Connection) -> Result<T, SpoolError>) -> Result<T, SpoolError> {
         let savepoint = self.transaction.savepoint()?;
         let result = work(&savepoint)?;
         savepoint.commit()?;
         Ok(result)
+    }
+}
+
+fn note_damage(damage: &mut Option<String>, error: &SpoolError) {
+    if let SpoolError::Damaged(why) = error {
+        damage.get_or_insert_with(|| why.clone());
     }
 }
 

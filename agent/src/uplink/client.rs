@@ -1,4 +1,7 @@
 //! Carries requests to the gateway over mutual TLS, one connection kept open.
+//!
+//! Promise: records and the device's certificate go to the configured address and nowhere else, whatever it answers; an
+//! answer is read up to its bound and not beyond.
 
 use std::time::Duration;
 
@@ -40,6 +43,7 @@ impl GatewayClient {
             .timeout(REQUEST_TIMEOUT)
             .connect_timeout(CONNECT_TIMEOUT)
             .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
             .build()
             .context("failed to set up the connection to the gateway")?;
         Ok(Self { http, url: url.to_owned() })
@@ -82,6 +86,70 @@ async fn answer(request: reqwest::RequestBuilder) -> Result<Vec<u8>, SendFailure
         .get(reqwest::header::RETRY_AFTER)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.parse().ok());
-    let body = response.bytes().await.map_err(|error| classify_error(&error))?;
-    if status == 200 { Ok(body.into()) } else { Err(classify(status, retry_after_s, &String::from_utf8_lossy(&body))) }
+    let body = bounded_body(response).await?;
+    if status == 200 { Ok(body) } else { Err(classify(status, retry_after_s, &String::from_utf8_lossy(&body))) }
+}
+
+async fn bounded_body(mut response: reqwest::Response) -> Result<Vec<u8>, SendFailure> {
+    let mut body = Vec::new();
+    while let Some(piece) = response.chunk().await.map_err(|error| classify_error(&error))? {
+        body.extend_from_slice(&piece);
+        if body.len() > wire::ENVELOPE_BYTES_MAX {
+            let why = format!("its answer has more than the {} bytes allowed", wire::ENVELOPE_BYTES_MAX);
+            return Err(SendFailure::Broken { why });
+        }
+    }
+    Ok(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// What the client makes of a server that answers every request with `answer`.
+    async fn outcome(answer: impl Into<Vec<u8>>) -> SendFailure {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let answer = answer.into();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = [0; 1_024];
+                let heard = stream.read(&mut request).await.expect("a request");
+                assert!(heard > 0, "a request");
+                // A client that has heard enough hangs up.
+                stream.write_all(&answer).await.ok();
+            }
+        });
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let versions = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let roots = rustls::RootCertStore::empty();
+        let tls = versions.expect("versions").with_root_certificates(roots).with_no_client_auth();
+        let client = GatewayClient::new(&url, tls).expect("a client");
+        client.request(b"records".to_vec()).await.expect_err("no answer of a gateway")
+    }
+
+    #[tokio::test]
+    async fn a_redirect_is_not_followed() {
+        let answer = "HTTP/1.1 307 Temporary Redirect\r\nlocation: /elsewhere\r\ncontent-length: 0\r\n\r\n";
+        assert_eq!(outcome(answer).await, SendFailure::Broken { why: "307".to_owned() });
+    }
+
+    #[tokio::test]
+    async fn an_endless_answer_is_left_at_its_bound() {
+        let mut answer = b"HTTP/1.1 200 OK\r\ncontent-length: 99999999\r\n\r\n".to_vec();
+        answer.resize(wire::ENVELOPE_BYTES_MAX * 2, b'x');
+        let SendFailure::Broken { why } = outcome(answer).await else { panic!("taken for something else") };
+        assert!(why.contains("more than"), "{why}");
+    }
+
+    #[tokio::test]
+    async fn an_answer_cut_in_half_is_no_answer() {
+        let answer = "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nMPST";
+        assert!(matches!(outcome(answer).await, SendFailure::Unreachable { .. }));
+    }
 }

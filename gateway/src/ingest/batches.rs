@@ -17,6 +17,7 @@ use super::peer::Peer;
 use super::refusal::Refused;
 use super::{Ingest, read_body};
 use crate::clock;
+use crate::store::StoreFault;
 use crate::store::accept::{Accepted, accept};
 
 /// Answers a request: receipts, or why not.
@@ -41,11 +42,11 @@ pub async fn post(
 
 async fn take(ingest: &Ingest, tls: &TlsInfo, request: Request<Body>, now: Timestamp) -> Result<Vec<u8>, Refused> {
     let peer = ingest.admit(tls)?;
-    let _place = ingest.place()?;
+    let _place = ingest.place(&peer)?;
     let bytes = read_body(request, ENVELOPE_BYTES_MAX).await?;
     // Decompressing and verifying signatures is work for a worker thread, not for the thread that carries bytes.
     let looked_into = tokio::task::spawn_blocking(move || look_into(&peer, &bytes, now)).await;
-    let Inspected { arrival, refusals } = looked_into.map_err(|_| Refused::Busy)??;
+    let Inspected { arrival, refusals } = looked_into.map_err(|_| Refused::Store(StoreFault::Defect))??;
     let spool_id = arrival.spool_id;
     let noted = Noted::of(&arrival.chunks, refusals.len());
     let accepted = ingest.store.try_write(move |connection| accept(connection, &arrival)).await?;
@@ -92,6 +93,7 @@ impl Noted {
         metrics.chunks("new", accepted.tally.new);
         metrics.chunks("duplicate", accepted.tally.duplicate);
         metrics.chunks("conflicting", accepted.tally.conflicting);
+        metrics.chunks("held_back", accepted.tally.held_back);
         metrics.chunks("refused", self.refused);
         self.seals.into_iter().for_each(|seal| metrics.seal(seal));
         self.records.into_iter().for_each(|(lane, records)| metrics.records(lane, records));

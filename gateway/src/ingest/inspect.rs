@@ -1,7 +1,8 @@
 //! Looks into a request before it is kept: which chunks open, what is inside, and what is refused.
 //!
 //! Promise: pure. One chunk that does not open is refused by its range and with its reason; the others of the request
-//! are kept.
+//! are kept. What a device says of itself is taken within bounds: a low-water mark reaches no further than the moment it
+//! arrived, because what has not happened yet can still be told.
 
 use milepost_proto::uplink::Refusal;
 use milepost_proto::{BootId, Chunk, ChunkBody, Lane, Record, Timestamp, UplinkRequest};
@@ -11,6 +12,9 @@ use super::peer::Peer;
 use crate::store::accept::{Arrival, ArrivedChunk, Content, SealState};
 use crate::store::case::{Trouble, TroubleKind};
 use crate::store::lane_range::LaneKey;
+
+/// Longest name of a software version that is kept, characters.
+const VERSION_CHARS_MAX: usize = 64;
 
 /// A request that was looked into.
 #[derive(Debug, Clone)]
@@ -35,8 +39,8 @@ pub fn inspect(peer: &Peer, request: UplinkRequest, now: Timestamp) -> Inspected
             public_key: peer.public_key.clone(),
             spool_id: request.spool_id,
             boot_id: request.boot_id,
-            agent_version: request.agent_version,
-            low_water_mark: request.low_water_mark,
+            agent_version: request.agent_version.chars().take(VERSION_CHARS_MAX).collect(),
+            low_water_mark: request.low_water_mark.map(|mark| mark.min(now)),
             lanes,
             chunks: Vec::new(),
             troubles: Vec::new(),
@@ -119,5 +123,40 @@ impl Inspected {
             lane,
         };
         arrival.troubles.push(Trouble { kind, subject: key.to_string(), detail });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use milepost_proto::SpoolId;
+
+    use super::*;
+
+    #[test]
+    fn what_a_device_says_of_itself_is_taken_within_bounds() {
+        let peer = Peer {
+            fleet_id: "north".parse().expect("a name"),
+            device_id: "box-7".parse().expect("a name"),
+            public_key: Vec::new(),
+            earlier_keys: Vec::new(),
+        };
+        let now = Timestamp::from_millis(1_000_000);
+        let check = |said: Option<Timestamp>, taken: Option<Timestamp>| {
+            let request = UplinkRequest {
+                agent_version: "v".repeat(1_000_000),
+                spool_id: SpoolId([1; 16]),
+                boot_id: BootId([2; 16]),
+                monotonic_ms: u64::MAX,
+                low_water_mark: said,
+                batches: Vec::new(),
+                down_link_held: Vec::new(),
+                blob_offers: Vec::new(),
+            };
+            let arrival = inspect(&peer, request, now).arrival;
+            assert_eq!((arrival.low_water_mark, arrival.agent_version.len()), (taken, VERSION_CHARS_MAX));
+        };
+        check(Some(Timestamp::MAX), Some(now));
+        check(Some(Timestamp::from_millis(5)), Some(Timestamp::from_millis(5)));
+        check(None, None);
     }
 }

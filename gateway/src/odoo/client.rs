@@ -149,7 +149,9 @@ pub fn rows(answer: &Value) -> Result<&[Value], Failure> {
     answer.as_array().map(Vec::as_slice).ok_or_else(|| not_odoo("a list of records"))
 }
 
-fn not_odoo(due: &str) -> Failure {
+/// The failure of an answer that is not what was `due`: something other than Odoo answered.
+#[must_use]
+pub fn not_odoo(due: &str) -> Failure {
     Failure {
         kind: FailureKind::WrongAddress,
         message: format!("the answer is not {due}: check that odoo.url is Odoo's own address"),

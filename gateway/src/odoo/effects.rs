@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::attachment::{self, Attachment};
 use super::classify::{Access, Failure, FailureKind};
-use super::client::{Call, Client, ids, rows};
+use super::client::{Call, Client, ids, not_odoo, rows};
 use super::message_id::message_id;
 use super::orders::{Cursor, ImportedOrders};
 use super::probe::{Capabilities, Probe};
@@ -215,9 +215,25 @@ fn note(message_id: &str, picking: i64, body: &str, attachments: &[i64]) -> Call
 /// The ids in an answer of `search_read`. An answer of another shape must not pass for "nothing found".
 fn found(answer: &Value) -> Result<Vec<i64>, Settlement> {
     let rows = rows(answer).map_err(|failure| failure.settle(Access::Read))?;
-    Ok(rows.iter().filter_map(|row| row.get("id").and_then(Value::as_i64)).collect())
+    let ids: Option<Vec<i64>> = rows.iter().map(|row| row.get("id").and_then(Value::as_i64)).collect();
+    ids.ok_or_else(|| not_odoo("a list of records with their ids").settle(Access::Read))
 }
 
 fn reference(message: i64) -> String {
     format!("mail.message,{message}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Taken for "nothing found", it would have a note written a second time.
+    #[test]
+    fn a_row_without_an_id_is_no_answer_of_odoo() {
+        assert_eq!(found(&json!([])), Ok(vec![]));
+        assert_eq!(found(&json!([{"id": 4, "name": "x"}])), Ok(vec![4]));
+        for answer in [json!([{"id": "4"}]), json!([{"id": 4}, {}]), json!([[4]]), json!({"id": 4})] {
+            assert!(matches!(found(&answer), Err(Settlement::Retry { .. })), "{answer}");
+        }
+    }
 }

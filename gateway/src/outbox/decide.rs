@@ -37,6 +37,12 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// The longest an effect waits for its next attempt, milliseconds.
+    #[must_use]
+    pub fn wait_ms_max(&self) -> i64 {
+        self.backoff_ms_max.max(self.request_limit_ms)
+    }
+
     /// How many rows to look at: those under way and as many that could be started.
     #[must_use]
     pub fn rows_wanted(&self) -> u32 {

@@ -146,3 +146,63 @@ async fn after_a_crash_an_attempt_is_unknown_and_waits_for_the_request_limit() {
     shutdown.cancel();
     task.await.expect("ends");
 }
+
+/// A full disk, say: the carrier has done it, but that could not be written down.
+#[tokio::test]
+async fn an_ending_that_could_not_be_kept_is_asked_about_without_a_restart() {
+    let folder = tempfile::tempdir().expect("folder");
+    let store = open(&folder);
+    owe(&store, &[("a1", "A")]).await;
+    let refuse = "CREATE TRIGGER full BEFORE UPDATE ON outbox WHEN new.state = 'done'
+        BEGIN SELECT RAISE(ABORT, 'the disk is full'); END";
+    store.write(move |connection| Ok(connection.execute_batch(refuse)?)).await.expect("the disk fills up");
+    let (_, mut called, shutdown, task) = start(&store);
+    let (_, _, end) = called.recv().await.expect("called");
+    end.send(done()).expect("waits");
+    until(&store, &[("a1", "unknown")]).await;
+    shutdown.cancel();
+    task.await.expect("ends");
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_leaves_no_effect_waiting_for_its_old_time() {
+    let folder = tempfile::tempdir().expect("folder");
+    let store = open(&folder);
+    let a_year_on = clock::now().plus_millis(365 * 24 * 60 * 60 * 1000);
+    let put = move |connection: &rusqlite::Connection| outbox::put(connection, &fleet(), &effect("a1", "A"), a_year_on);
+    store.write(put).await.expect("owed");
+    let (_, _called, shutdown, task) = start(&store);
+    let latest = || clock::now().plus_millis(Policy::default().wait_ms_max());
+    let next_at =
+        async || store.read(|connection| outbox::heads(connection, &fleet(), 9)).await.expect("read")[0].next_at;
+    let mut commits = store.commits();
+    let brought_forward = async {
+        while next_at().await > latest() {
+            commits.changed().await.expect("the writer runs");
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), brought_forward).await.expect("within the longest wait");
+    shutdown.cancel();
+    task.await.expect("ends");
+}
+
+#[tokio::test]
+async fn an_effect_that_waits_for_a_person_is_asked_about_first_when_it_is_tried_again() {
+    let folder = tempfile::tempdir().expect("folder");
+    let store = open(&folder);
+    owe(&store, &[("a1", "A")]).await;
+    let (_, mut called, shutdown, task) = start(&store);
+    let (_, _, end) = called.recv().await.expect("called");
+    end.send(Settlement::Park { why: "no such picking".to_owned() }).expect("waits");
+    until(&store, &[("a1", "parked")]).await;
+    let release =
+        |key| move |connection: &rusqlite::Connection| outbox::release(connection, &fleet(), key, clock::now());
+    assert!(!store.write(release("b1")).await.expect("written"), "nobody waits under that name");
+    assert!(store.write(release("a1")).await.expect("written"));
+    let (_, after_unknown, end) = called.recv().await.expect("called");
+    assert!(after_unknown);
+    end.send(done()).expect("waits");
+    until(&store, &[("a1", "done")]).await;
+    shutdown.cancel();
+    task.await.expect("ends");
+}

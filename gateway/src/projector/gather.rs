@@ -1,11 +1,14 @@
 //! From journal rows to facts, each with the vehicle it is a fact of.
 //!
 //! Promise: which facts a vehicle has follows from the set of chunks and assignments alone. Where copies of a sequence
-//! contradict each other, the record of the chunk with the lowest checksum stands, whichever came first.
+//! contradict each other, the record of the chunk with the lowest checksum stands, whichever came first. A record that
+//! breaks the bounds of what it claims to be tells nothing, whoever signed it: agents check, but a device may not be one.
 
 use std::collections::BTreeMap;
 
-use milepost_proto::{ChunkBody, DeviceId, FleetId, Reading, Record, RecordId, SequenceRange, Timestamp, VehicleId};
+use milepost_proto::{
+    ChunkBody, DeviceId, FleetId, Lane, Position, Reading, Record, RecordId, SequenceRange, Timestamp, VehicleId,
+};
 use rusqlite::Connection;
 
 use super::announce::pod_effect;
@@ -14,6 +17,10 @@ use crate::milestone::Fact;
 use crate::store::StoreResult;
 use crate::store::journal::{self, JournalRow};
 use crate::store::roster::{self, Assignment};
+
+/// How far after its receipt a record may be dated, milliseconds: a day, for clocks and time zones that are off. One that
+/// is dated later would stay the newest of its vehicle, so that whatever comes is late and all is folded again each time.
+const DATED_AHEAD_MS_MAX: i64 = 24 * 60 * 60 * 1000;
 
 /// What some records say of one vehicle.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +36,7 @@ pub struct Told {
 impl Told {
     fn take(&mut self, id: &RecordId, record: &Record) {
         if let Reading::Position(position) = &record.reading
+            && is_on_earth(position)
             && self.place.is_none_or(|(_, _, at)| at < record.event_time)
         {
             self.place = Some((position.lat_deg(), position.lon_deg(), record.event_time));
@@ -38,6 +46,17 @@ impl Told {
         }
         self.facts.extend(Fact::from_record(id, record));
     }
+}
+
+/// What was met in a row besides facts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Leftover {
+    /// Records no vehicle is assigned for.
+    pub homeless: u64,
+    /// Records that tell nothing because they break a bound.
+    pub unusable: u64,
+    /// What is wrong with the first of those.
+    pub why: Option<String>,
 }
 
 /// What a device served when, remembered for one round.
@@ -112,7 +131,8 @@ pub fn all_of_vehicle(
         let assignments = roster::assignments(connection, fleet_id, &device_id)?;
         journal::each_of_device(connection, fleet_id, &device_id, through, |row| {
             each_standing(connection, &row, through, |id, record| {
-                if roster::vehicle_at(&assignments, record.event_time) == Some(vehicle_id) {
+                let its_own = roster::vehicle_at(&assignments, record.event_time) == Some(vehicle_id);
+                if its_own && why_unusable(row.received_at, id.lane, record).is_none() {
                     told.take(id, record);
                 }
             })
@@ -122,8 +142,7 @@ pub fn all_of_vehicle(
     Ok(told)
 }
 
-/// Adds what `row` says, by vehicle. Answers how many of its records no vehicle is assigned for, or `None` when the row
-/// is damaged.
+/// Adds what `row` says, by vehicle. Answers what else was met in it, or `None` when the row is damaged.
 ///
 /// # Errors
 /// When the store fails.
@@ -133,15 +152,50 @@ pub fn add_row(
     through: u64,
     assignments: &[Assignment],
     by_vehicle: &mut BTreeMap<VehicleId, Told>,
-) -> StoreResult<Option<u64>> {
-    let mut homeless = 0;
+) -> StoreResult<Option<Leftover>> {
+    let mut leftover = Leftover::default();
     let whole = each_standing(connection, row, through, |id, record| {
+        if let Some(why) = why_unusable(row.received_at, id.lane, record) {
+            leftover.unusable += 1;
+            leftover.why.get_or_insert_with(|| format!("sequence {}: {why}", id.sequence));
+            return;
+        }
         match roster::vehicle_at(assignments, record.event_time) {
             Some(vehicle_id) => by_vehicle.entry(vehicle_id.clone()).or_default().take(id, record),
-            None => homeless += 1,
+            None => leftover.homeless += 1,
         }
     })?;
-    Ok(whole.map(|()| homeless))
+    Ok(whole.map(|()| leftover))
+}
+
+/// What is wrong with a record that happened long after it was received, that the driver app's contract would not have
+/// let in, or that came past the lane where evidence is signed.
+fn why_unusable(received_at: Timestamp, lane: Lane, record: &Record) -> Option<String> {
+    let (at, reading) = (record.event_time, &record.reading);
+    if at.millis_since(received_at) > DATED_AHEAD_MS_MAX {
+        return Some(format!(
+            "dated {at} but received {received_at}: the device's clock is wrong, or the gateway's is"
+        ));
+    }
+    if reading.lane() == Lane::Evidence && lane != Lane::Evidence {
+        return Some(format!("evidence in the {lane} lane"));
+    }
+    let checked = match reading {
+        Reading::Pod(pod) => pod.check(),
+        Reading::DriverAction(action) => action.check(),
+        Reading::DriverException(exception) => exception.check(),
+        Reading::Position(_)
+        | Reading::Signal(_)
+        | Reading::Diagnostic(_)
+        | Reading::Switch(_)
+        | Reading::Health(_) => Ok(()),
+    };
+    checked.err().map(|rejection| rejection.to_string())
+}
+
+/// Latitude and longitude as they may be: the board shows no other place.
+const fn is_on_earth(position: &Position) -> bool {
+    position.lat_e7.unsigned_abs() <= 900_000_000 && position.lon_e7.unsigned_abs() <= 1_800_000_000
 }
 
 fn stands(own: (u32, SequenceRange), sequence: u64, claims: &[(u32, SequenceRange)]) -> bool {

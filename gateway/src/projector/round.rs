@@ -4,15 +4,17 @@
 //! folded onwards; any other is folded again from the journal. While a long backlog is being read that waits, so that a
 //! vehicle that drains a week is folded again a few times, not once per round; it never waits for more than
 //! [`ROWS_BETWEEN_REFOLDS_MAX`] rows. Marks are applied only when every chunk that
-//! arrived before them is folded too, or a milestone would be confirmed while what corrects it waits in the journal.
+//! arrived before them is folded too, or a milestone would be confirmed while what corrects it waits in the journal. A
+//! vehicle that cannot be folded is left as it was, with a case, and the others go on.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use milepost_proto::{DeviceId, FleetId, Timestamp, VehicleId};
 use rusqlite::Connection;
 
 use super::announce;
-use super::gather::{self, Roster, Told};
+use super::gather::{self, Leftover, Roster, Told};
 use crate::milestone::{Fact, Rules, VehicleState, revise};
 use crate::store::case::{Trouble, TroubleKind};
 use crate::store::commit::{self, Cursor, Fold, VehicleFold, VehicleRow};
@@ -117,8 +119,8 @@ impl Folding<'_> {
             // What stood until now may no longer stand.
             self.again.extend(vehicles_in(assignments).cloned());
         }
-        let homeless = gather::add_row(self.connection, row, self.through, assignments, &mut self.told)?;
-        let Some(homeless) = homeless else {
+        let leftover = gather::add_row(self.connection, row, self.through, assignments, &mut self.told)?;
+        let Some(Leftover { homeless, unusable, why }) = leftover else {
             let detail = format!(
                 "journal position {} (sequences {}) does not open any more: the store is damaged. Check the disk and \
                  restore the store from a backup",
@@ -127,6 +129,14 @@ impl Folding<'_> {
             self.done.troubles.push(Trouble { kind: TroubleKind::Damaged, subject: row.key.to_string(), detail });
             return Ok(());
         };
+        if let Some(why) = why {
+            let detail = format!(
+                "{unusable} records in sequences {} are kept but tell nothing, the first at {why}. Look at the agent \
+                 on this device: a sound one sends no such record",
+                row.chunk.range
+            );
+            self.done.troubles.push(Trouble { kind: TroubleKind::Unusable, subject: row.key.to_string(), detail });
+        }
         let serves_a_site = assignments.iter().any(|assignment| matches!(assignment.duty, Duty::Site(_)));
         if homeless > 0 && !serves_a_site {
             let device = &row.key.device_id;
@@ -152,8 +162,23 @@ impl Folding<'_> {
         for vehicle_id in &self.again {
             told.entry(vehicle_id.clone()).or_default();
         }
-        told.into_iter().try_for_each(|(vehicle_id, told)| self.fold_vehicle(vehicle_id, told))?;
+        told.into_iter().try_for_each(|(vehicle_id, told)| self.fold_apart(vehicle_id, told))?;
         Ok(self.done)
+    }
+
+    /// A vehicle whose fold panics keeps what it had, and holds up nobody else.
+    fn fold_apart(&mut self, vehicle_id: VehicleId, told: Told) -> StoreResult<()> {
+        let subject = vehicle_id.to_string();
+        let folded = catch_unwind(AssertUnwindSafe(|| self.fold_vehicle(vehicle_id, told)));
+        folded.unwrap_or_else(|_| {
+            let detail = format!(
+                "{subject} could not be folded up to journal position {}: a defect of the gateway. Its milestones may \
+                 be out of date; keep the store, update the gateway, and report the panic in the gateway's log",
+                self.through
+            );
+            self.done.troubles.push(Trouble { kind: TroubleKind::FoldFailed, subject, detail });
+            Ok(())
+        })
     }
 
     fn fold_vehicle(&mut self, vehicle_id: VehicleId, mut told: Told) -> StoreResult<()> {

@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
+use milepost_proto::driver_app::PodItem;
 use milepost_proto::reading::FixType;
 use milepost_proto::{BootId, Chunk, DeviceId, Lane, Position, Reading, Record, SpoolId, TimeQuality, Trip, VehicleId};
 use rusqlite::Connection;
 
 use super::*;
-use crate::milestone::{Milestone, Status};
+use crate::milestone::{Milestone, Status, VehicleState};
 use crate::store::accept::{Arrival, ArrivedChunk, Content, SealState, accept};
 use crate::store::plan::put_trip;
 use crate::store::roster::{Assignment, Duty, add_device, assign};
-use crate::store::{StoreResult, commit};
+use crate::store::{StoreResult, commit, outbox};
 
 const START_S: i64 = 1_700_000_000;
 const RECORDS_PER_CHUNK: usize = 20;
@@ -137,6 +138,16 @@ fn fix(at_s: i64, lat_e7: i32, speed_cmps: u32) -> Record {
 fn pod(at_s: i64) -> Record {
     let json = r#"{"client_ref":"c","stop":"S1","shipment":"P1","outcome":"completed","revision":1}"#;
     record(at_s, Reading::Pod(Box::new(serde_json::from_str(json).expect("a proof"))))
+}
+
+fn pod_with_quantity(at_s: i64, delivered: f64) -> Record {
+    let mut record = pod(at_s);
+    if let Reading::Pod(pod) = &mut record.reading {
+        let mut item: PodItem = serde_json::from_str(r#"{"ref":"line-1"}"#).expect("an item");
+        item.delivered = delivered;
+        pod.items.push(item);
+    }
+    record
 }
 
 fn record(at_s: i64, reading: Reading) -> Record {
@@ -290,6 +301,103 @@ async fn a_damaged_row_tells_nothing_and_holds_up_nothing() {
     yard.fold().await;
     assert_eq!(yard.texts("SELECT kind FROM exception_case").await, ["store_damaged"]);
     assert!(!yard.standing().await.is_empty(), "the rest is folded");
+}
+
+/// A quantity that is no number would be written to the outbox as JSON that does not read back.
+#[tokio::test]
+async fn a_proof_beyond_the_contracts_bounds_is_kept_aside_and_blocks_no_effect() {
+    let yard = Yard::new().await;
+    yard.arrive(drive(), None).await;
+    let proofs = [pod_with_quantity(START_S + 600, f64::NAN), pod_with_quantity(START_S + 610, 2.0)];
+    yard.arrive(vec![sealed(Lane::Evidence, 1, &proofs)], None).await;
+    yard.arrive(vec![sealed(Lane::Telemetry, 1000, &[pod(START_S + 620)])], None).await;
+    yard.fold().await;
+    assert_eq!(yard.texts("SELECT effect_key FROM outbox WHERE effect_key LIKE 'pod:%/2'").await.len(), 1);
+    assert_eq!(yard.texts("SELECT effect_key FROM outbox WHERE effect_key LIKE 'pod:%'").await.len(), 1);
+    let detail = yard.texts("SELECT detail FROM exception_case WHERE kind = 'unusable' ORDER BY subject").await;
+    assert!(detail[0].contains("sequence 1") && detail[0].contains("quantity"), "{detail:?}");
+    assert!(detail[1].contains("sequence 1000") && detail[1].contains("evidence"), "{detail:?}");
+    let fleet = yard.fleet.clone();
+    yard.store.read(move |connection| outbox::heads(connection, &fleet, 100)).await.expect("every effect reads back");
+}
+
+/// A trip is taken from a vehicle that has begun it and given to another: what it told goes on under the same name.
+#[tokio::test]
+async fn a_trip_that_moves_to_another_vehicle_takes_its_milestones_along() {
+    for other in ["truck-1", "truck-9"] {
+        let yard = Yard::new().await;
+        yard.arrive(drive(), None).await;
+        yard.fold().await;
+        assert_eq!(yard.standing().await.len(), 2);
+        let fleet = yard.fleet.clone();
+        let hand_over = move |connection: &Connection| {
+            let vehicle: VehicleId = other.parse().expect("a name");
+            let duty = Duty::Vehicle(vehicle.clone());
+            assign(connection, &fleet, &device(), &[Assignment { valid_from: None, valid_to: None, duty }])?;
+            put_trip(connection, &fleet, &vehicle, &trip(47.0), Timestamp::EPOCH)
+        };
+        yard.store.write(hand_over).await.expect("changed");
+        yard.fold().await;
+        yard.arrive(vec![sealed(Lane::Evidence, 1, &[pod(START_S + 600)])], None).await;
+        yard.fold().await;
+        let standing = "SELECT kind FROM milestone WHERE status <> 'retracted' ORDER BY kind";
+        assert_eq!(
+            yard.texts(standing).await,
+            ["delivery.arrived", "delivery.completed", "delivery.departed"],
+            "{other}"
+        );
+        let taken_back = yard.texts("SELECT effect_key FROM outbox WHERE effect_key LIKE '%retracted%'").await;
+        assert_eq!(taken_back, [""; 0], "{other}");
+    }
+}
+
+#[tokio::test]
+async fn a_record_dated_far_ahead_does_not_make_everything_after_it_late() {
+    let yard = Yard::new().await;
+    let (early, late) = (drive()[..6].to_vec(), drive()[6..].to_vec());
+    let ahead = fix(Timestamp::MAX.as_millis() / 1000, 470_000_000, 0);
+    yard.arrive(vec![sealed(Lane::Telemetry, 1000, &[ahead])], None).await;
+    yard.arrive(early, None).await;
+    yard.fold().await;
+    let refolds = yard.metrics.refolds.get();
+    yard.arrive(late, None).await;
+    yard.fold().await;
+    assert_eq!(yard.metrics.refolds.get(), refolds);
+    assert_eq!(yard.standing().await.len(), 2, "it arrived and departed as if the record had not come");
+    let detail = yard.texts("SELECT detail FROM exception_case WHERE kind = 'unusable'").await;
+    assert!(detail[0].contains("clock is wrong"), "{detail:?}");
+}
+
+#[tokio::test]
+async fn a_vehicle_is_never_shown_where_no_vehicle_can_be() {
+    let yard = Yard::new().await;
+    let beyond = fix(START_S + 9_000, i32::MAX, 0);
+    yard.arrive(vec![sealed(Lane::Telemetry, 1, &[fix(START_S, 470_000_000, 0), beyond])], None).await;
+    yard.fold().await;
+    assert_eq!(yard.texts("SELECT CAST(lat AS TEXT) FROM vehicle_state").await, ["47.0"]);
+}
+
+/// A counter that is full stands for any defect of the engine: overflow stops the fold, in every build.
+#[tokio::test]
+async fn a_vehicle_whose_fold_panics_holds_up_nothing_and_a_person_is_told() {
+    let yard = Yard::new().await;
+    let (early, late) = (drive()[..6].to_vec(), drive()[6..].to_vec());
+    yard.arrive(early, None).await;
+    yard.fold().await;
+    let fill = |connection: &Connection| -> StoreResult<usize> {
+        let held: Vec<u8> = connection.query_row("SELECT state FROM vehicle_state", [], |row| row.get(0))?;
+        let state: VehicleState = column::from_bytes(&held)?;
+        let mut json = serde_json::to_value(state).expect("JSON");
+        json["counts"][0] = u64::MAX.into();
+        let full: VehicleState = serde_json::from_value(json).expect("a state");
+        Ok(connection.execute("UPDATE vehicle_state SET state = ?1", [column::to_bytes(&full)?])?)
+    };
+    assert_eq!(yard.store.write(fill).await.expect("changed"), 1);
+    yard.arrive(late, None).await;
+    yard.fold().await;
+    assert_eq!(yard.texts("SELECT kind FROM exception_case").await, ["fold_failed"]);
+    let behind = "SELECT CAST(position - (SELECT position FROM cursor) AS TEXT) FROM journal ORDER BY 1 DESC LIMIT 1";
+    assert_eq!(yard.texts(behind).await, ["0"]);
 }
 
 #[tokio::test]

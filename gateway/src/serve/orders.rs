@@ -14,7 +14,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::odoo::{Capabilities, Connector, Cursor, ImportedOrders, ImportedShipment, OrderProblem, plate_key, trips};
+use crate::odoo::{
+    Capabilities, Connector, Cursor, Finding, ImportedOrders, ImportedShipment, OrderProblem, plate_key, trips,
+};
 use crate::store::case::{self, Trouble, TroubleKind};
 use crate::store::column::{from_json, name, to_json};
 use crate::store::plan::{self, Shipment, put_shipment, put_trip};
@@ -43,9 +45,10 @@ impl OrderPull {
 
     async fn pull_for_ever(&self) {
         let mut able = None;
+        let mut told = Vec::new();
         loop {
             if able.is_none() {
-                able = self.probe().await;
+                able = self.probe(&mut told).await;
             }
             let more = match &able {
                 Some(able) => self.pull(able).await.unwrap_or_else(|error| {
@@ -60,10 +63,14 @@ impl OrderPull {
         }
     }
 
-    async fn probe(&self) -> Option<Capabilities> {
+    /// Logs what it finds when that is not what was `told` before, so that an outage is one line and not one per look.
+    async fn probe(&self, told: &mut Vec<Finding>) -> Option<Capabilities> {
         let probe = self.connector.probe().await;
-        for finding in &probe.findings {
-            tracing::info!(grade = ?finding.grade, "Odoo: {}", finding.text);
+        if probe.findings != *told {
+            for finding in &probe.findings {
+                tracing::info!(grade = ?finding.grade, "Odoo: {}", finding.text);
+            }
+            told.clone_from(&probe.findings);
         }
         probe.is_usable().then_some(probe.capabilities)
     }

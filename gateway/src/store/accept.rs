@@ -3,7 +3,8 @@
 //! Promise: once [`accept`] is committed, every chunk it was given is on the disk, opaque and unchanged, and what it
 //! answers may be promised in a receipt. The same chunk again changes nothing. Chunks that claim the same sequences
 //! differently are all kept and marked as contested, and a case is opened; which copy stands follows from their
-//! checksums alone, so it does not matter which came first.
+//! checksums alone, so it does not matter which came first. What would make a lane too ragged is not kept and not
+//! promised: it stays in the device, which may offer it again once it has sent what is missing.
 
 use milepost_proto::chunk::CHUNK_RECORDS_MAX;
 use milepost_proto::uplink::{BlobOffer, BlobState};
@@ -12,7 +13,7 @@ use rusqlite::{Connection, params};
 
 use super::case::{self, Trouble, TroubleKind};
 use super::column::{count, millis, whole};
-use super::lane_range::{self, Held, LaneKey};
+use super::lane_range::{self, Held, LaneKey, RANGES_PER_LANE_MAX};
 use super::{StoreResult, blob, chain, device_key, down_link, spool};
 
 /// One request of a device, checked and ready to be kept.
@@ -128,6 +129,8 @@ pub struct Tally {
     pub duplicate: u64,
     /// Chunks that contradict ones held already.
     pub conflicting: u64,
+    /// Chunks that are not kept until holes before them are filled.
+    pub held_back: u64,
 }
 
 /// Keeps `arrival`.
@@ -176,6 +179,16 @@ fn keep_chunk(connection: &Connection, arrival: &Arrival, chunk: &ArrivedChunk, 
     if seen && holds_exactly(connection, &key, chunk)? {
         tally.duplicate += 1;
         return Ok(());
+    }
+    if !lane_range::has_room(connection, &key, chunk.range)? {
+        tally.held_back += 1;
+        let detail = format!(
+            "sequences {} are not kept: {RANGES_PER_LANE_MAX} separate runs of this lane are held already and what lies \
+             between them never came. Look at the agent on this device: a sound one sends what is missing",
+            chunk.range
+        );
+        let trouble = Trouble { kind: TroubleKind::Refused, subject: key.to_string(), detail };
+        return case::meet(connection, &arrival.fleet_id, &trouble, arrival.received_at);
     }
     let rivals = if seen && chunk.content.is_some() { contest(connection, &key, chunk.range)? } else { 0 };
     insert(connection, arrival, chunk, rivals > 0)?;

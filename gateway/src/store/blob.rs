@@ -3,6 +3,8 @@
 //! Promise: a blob is `complete` only when all its bytes are durable and hash to its name. Parts extend what is held
 //! from its end; one that was already taken is taken again without effect, and one that would leave a hole is answered
 //! with where to go on. Bytes that turn out to hash to something else are discarded, never kept under a name that lies.
+//! A device has at most [`BEGUN_PER_DEVICE_MAX`] blobs that are begun and not complete; when it begins another, what is
+//! held of the oldest is given up, and the device is told to send that one from its start.
 
 use milepost_proto::uplink::{BLOB_BYTES_MAX, BlobState};
 use milepost_proto::{DeviceId, FleetId, Sha256, Timestamp};
@@ -11,6 +13,9 @@ use sha2::Digest;
 
 use super::StoreResult;
 use super::column::{count, whole};
+
+/// Most blobs of one device that are begun and not complete.
+pub const BEGUN_PER_DEVICE_MAX: u32 = 64;
 
 /// One part of a blob.
 #[derive(Debug, Clone)]
@@ -76,6 +81,9 @@ pub fn put_part(
     if part.offset != held.held {
         return Ok(PartOutcome::Elsewhere(held));
     }
+    if known.is_none() {
+        make_room(connection, fleet_id, device_id)?;
+    }
     append(connection, fleet_id, device_id, part, now)?;
     if end < part.size {
         return Ok(PartOutcome::Taken(BlobState { held: end, ..held }));
@@ -104,6 +112,24 @@ fn row(connection: &Connection, fleet_id: &FleetId, sha256: Sha256) -> StoreResu
         Ok((count(row.get(0)?), state))
     });
     Ok(found.optional()?)
+}
+
+/// Gives up the oldest of the device's begun blobs beyond those that leave room for one more.
+fn make_room(connection: &Connection, fleet_id: &FleetId, device_id: &DeviceId) -> StoreResult<()> {
+    let sql = "SELECT sha256 FROM blob WHERE fleet_id = ?1 AND device_id = ?2 AND complete = 0
+        ORDER BY created_at DESC, sha256 LIMIT -1 OFFSET ?3";
+    let mut statement = connection.prepare_cached(sql)?;
+    let beyond = statement
+        .query_map(params![fleet_id.as_str(), device_id.as_str(), BEGUN_PER_DEVICE_MAX - 1], |row| row.get(0))?
+        .collect::<Result<Vec<[u8; 32]>, _>>()?;
+    beyond.into_iter().try_for_each(|sha256| discard(connection, fleet_id, Sha256(sha256)))
+}
+
+fn discard(connection: &Connection, fleet_id: &FleetId, sha256: Sha256) -> StoreResult<()> {
+    let key = params![fleet_id.as_str(), sha256.0];
+    connection.execute("DELETE FROM blob_part WHERE fleet_id = ?1 AND sha256 = ?2", key)?;
+    connection.execute("DELETE FROM blob WHERE fleet_id = ?1 AND sha256 = ?2", key)?;
+    Ok(())
 }
 
 fn append(
@@ -141,12 +167,11 @@ fn complete(connection: &Connection, fleet_id: &FleetId, sha256: Sha256) -> Stor
         hash.update(part);
         held += part.len() as u64;
     })?;
-    let key = params![fleet_id.as_str(), sha256.0];
     if Sha256(hash.finalize().into()) != sha256 {
-        connection.execute("DELETE FROM blob_part WHERE fleet_id = ?1 AND sha256 = ?2", key)?;
-        connection.execute("DELETE FROM blob WHERE fleet_id = ?1 AND sha256 = ?2", key)?;
+        discard(connection, fleet_id, sha256)?;
         return Ok(PartOutcome::HashMismatch);
     }
+    let key = params![fleet_id.as_str(), sha256.0];
     connection.execute("UPDATE blob SET complete = 1 WHERE fleet_id = ?1 AND sha256 = ?2", key)?;
     Ok(PartOutcome::Taken(BlobState { sha256, held, complete: true }))
 }
@@ -213,5 +238,24 @@ mod tests {
         hand.put(lie, 0..400);
         assert_eq!(hand.put(lie, 400..1000), PartOutcome::HashMismatch);
         assert_eq!(state(&hand.connection, &hand.fleet, lie).expect("reads").held, 0);
+    }
+    /// A phone that dies at the same byte each time, or a device that only begins.
+    #[test]
+    fn of_blobs_that_are_only_begun_the_oldest_is_given_up_and_can_begin_again() {
+        let hand = Hand::new();
+        let name = |number: u32| Sha256::of(&number.to_le_bytes());
+        let complete = Sha256::of(&hand.whole);
+        hand.put(complete, 0..1000);
+        for number in 0..BEGUN_PER_DEVICE_MAX + 10 {
+            let part = Part { sha256: name(number), size: 1000, offset: 0, bytes: vec![7; 400] };
+            let (device, now) = ("box-7".parse().expect("a name"), Timestamp::from_millis(number.into()));
+            put_part(&hand.connection, &hand.fleet, &device, &part, now).expect("puts");
+        }
+        let held = |sha256| state(&hand.connection, &hand.fleet, sha256).expect("reads").held;
+        assert_eq!([held(name(9)), held(name(10)), held(complete)], [0, 400, 1000]);
+        let parts = hand.connection.query_row("SELECT count(*) FROM blob_part", [], |row| row.get::<_, u32>(0));
+        assert_eq!(parts.expect("counts"), BEGUN_PER_DEVICE_MAX + 1);
+        let elsewhere = BlobState { sha256: name(9), held: 0, complete: false };
+        assert_eq!(hand.put(name(9), 400..800), PartOutcome::Elsewhere(elsewhere));
     }
 }

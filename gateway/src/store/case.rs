@@ -26,10 +26,14 @@ pub enum TroubleKind {
     Conflict,
     /// Evidence whose signature or hash chain does not hold.
     SealBroken,
-    /// A chunk that can never be accepted.
+    /// A chunk that is not accepted as it stands.
     Refused,
+    /// A record that breaks a bound its sender should have held: kept, but nothing follows from it.
+    Unusable,
     /// A device sends records for which no vehicle is assigned.
     Unassigned,
+    /// A vehicle that could not be folded: a defect of this program.
+    FoldFailed,
     /// An effect that cannot happen until a person mends something.
     ParkedEffect,
     /// An order that cannot be driven as it stands.
@@ -40,11 +44,13 @@ pub enum TroubleKind {
 
 impl TroubleKind {
     /// Every kind.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Conflict,
         Self::SealBroken,
         Self::Refused,
+        Self::Unusable,
         Self::Unassigned,
+        Self::FoldFailed,
         Self::ParkedEffect,
         Self::Order,
         Self::Damaged,
@@ -57,7 +63,9 @@ impl TroubleKind {
             Self::Conflict => "conflict",
             Self::SealBroken => "seal_broken",
             Self::Refused => "refused",
+            Self::Unusable => "unusable",
             Self::Unassigned => "unassigned",
+            Self::FoldFailed => "fold_failed",
             Self::ParkedEffect => "parked_effect",
             Self::Order => "order",
             Self::Damaged => "store_damaged",

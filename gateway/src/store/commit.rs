@@ -116,7 +116,8 @@ pub fn folded_vehicles(connection: &Connection, fleet_id: &FleetId) -> StoreResu
     Ok(found)
 }
 
-/// The milestones of `vehicle_id` as last told.
+/// The milestones of `vehicle_id` as last told: those of its trips, whichever vehicle told them before the trip became
+/// its own, so that a name goes on being revised and is never begun anew.
 ///
 /// # Errors
 /// When the store fails.
@@ -125,7 +126,9 @@ pub fn milestones_of(
     fleet_id: &FleetId,
     vehicle_id: &VehicleId,
 ) -> StoreResult<Vec<Milestone>> {
-    let sql = "SELECT body FROM milestone WHERE fleet_id = ?1 AND vehicle_id = ?2 ORDER BY milestone_id";
+    let sql = "SELECT body FROM milestone WHERE fleet_id = ?1
+            AND trip_id IN (SELECT trip_id FROM trip WHERE fleet_id = ?1 AND vehicle_id = ?2)
+        ORDER BY milestone_id";
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query([fleet_id.as_str(), vehicle_id.as_str()])?;
     let mut found = Vec::new();

@@ -1,7 +1,8 @@
 //! Which sequences of a lane are durable, as merged ranges.
 //!
 //! Promise: the rows of a lane are disjoint and never touch, so their number grows with the holes, not with the
-//! records; marking a range reads and writes only its neighbours.
+//! records; marking a range reads and writes only its neighbours. A lane has at most [`RANGES_PER_LANE_MAX`] of them:
+//! beyond that only what touches one of them has room, and the rest must wait in the device until holes are filled.
 
 use milepost_proto::uplink::RECEIPT_RANGES_MAX;
 use milepost_proto::{DeviceId, FleetId, Lane, SequenceRange, SequenceRanges, SpoolId};
@@ -9,6 +10,9 @@ use rusqlite::{Connection, params};
 
 use super::column::{count, whole};
 use super::{StoreFault, StoreResult};
+
+/// Most separate ranges held of one lane. An agent makes one per outage while it drains; thousands are no agent's.
+pub const RANGES_PER_LANE_MAX: u32 = 4096;
 
 /// One lane of one spool.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -45,6 +49,21 @@ pub struct Held {
 /// When the store fails.
 pub fn overlaps(connection: &Connection, key: &LaneKey, range: SequenceRange) -> StoreResult<bool> {
     Ok(!between(connection, key, range.first(), range.last())?.is_empty())
+}
+
+/// Whether `range` can be marked within the lane's bound.
+///
+/// # Errors
+/// When the store fails.
+pub fn has_room(connection: &Connection, key: &LaneKey, range: SequenceRange) -> StoreResult<bool> {
+    if !between(connection, key, range.first() - 1, range.last().saturating_add(1))?.is_empty() {
+        return Ok(true);
+    }
+    let sql = "SELECT 1 FROM lane_range WHERE fleet_id = ?1 AND device_id = ?2 AND spool_id = ?3 AND lane = ?4
+        LIMIT 1 OFFSET ?5";
+    let (fleet, device, spool, lane) = columns(key);
+    let full = connection.prepare_cached(sql)?.exists(params![fleet, device, spool, lane, RANGES_PER_LANE_MAX - 1])?;
+    Ok(!full)
 }
 
 /// Marks `range` as held.

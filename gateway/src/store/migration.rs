@@ -8,7 +8,13 @@ use rusqlite::Connection;
 use super::{StoreFault, StoreResult};
 
 /// Step N brings a file from schema N to N + 1. Steps are only ever appended.
-const STEPS: &[&str] = &[include_str!("schema.sql")];
+const STEPS: &[&str] = &[
+    include_str!("schema.sql"),
+    // The milestones of a vehicle are those of its trips.
+    "CREATE INDEX milestone_trip ON milestone (fleet_id, trip_id)",
+    // A device begins only so many blobs at once.
+    "CREATE INDEX blob_begun ON blob (fleet_id, device_id, created_at) WHERE complete = 0",
+];
 
 /// Applies the missing steps.
 ///

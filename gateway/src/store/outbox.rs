@@ -147,6 +147,16 @@ pub fn end(
     Ok(())
 }
 
+/// Lets nothing wait until after `latest`. Answers how many effects did.
+///
+/// # Errors
+/// When the store fails.
+pub fn bring_forward(connection: &Connection, fleet_id: &FleetId, latest: Timestamp) -> StoreResult<usize> {
+    let sql = "UPDATE outbox SET next_at = ?2
+        WHERE fleet_id = ?1 AND state IN ('pending', 'unknown') AND next_at > ?2";
+    Ok(connection.execute(sql, params![fleet_id.as_str(), latest.as_millis()])?)
+}
+
 /// After a crash: what was being sent may have happened. It becomes unknown and waits until `request_limit_ms` after
 /// its attempt began. Answers how many there were.
 ///
@@ -154,7 +164,7 @@ pub fn end(
 /// When the store fails.
 pub fn recover(connection: &Connection, fleet_id: &FleetId, request_limit_ms: i64) -> StoreResult<usize> {
     let sql = "UPDATE outbox SET state = 'unknown', next_at = sending_since + ?2,
-            why = 'the gateway stopped during the attempt'
+            why = 'the attempt was broken off'
         WHERE fleet_id = ?1 AND state = 'sending'";
     Ok(connection.execute(sql, params![fleet_id.as_str(), request_limit_ms])?)
 }

@@ -1,8 +1,10 @@
 //! The one thread that writes.
 //!
 //! Promise: changes are applied one after the other, in the order they were queued, and answered only after the commit
-//! that holds them; all that wait when a commit begins share it. A change that fails is undone alone. At most
+//! that holds them; all that wait when a commit begins share it. A change that fails or panics is undone alone. At most
 //! [`CHANGES_WAITING_MAX`] wait; what happens beyond is the caller's choice (wait, or be told it is busy).
+
+use std::panic::AssertUnwindSafe;
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -110,7 +112,8 @@ where
 
 fn in_savepoint<T>(connection: &Connection, change: impl FnOnce(&Connection) -> StoreResult<T>) -> StoreResult<T> {
     connection.execute_batch("SAVEPOINT change")?;
-    let outcome = change(connection);
+    // Whatever the change had begun is rolled back, so nothing half-done is seen after a panic.
+    let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| change(connection))).unwrap_or(Err(StoreFault::Defect));
     let end = if outcome.is_ok() { "RELEASE change" } else { "ROLLBACK TO change; RELEASE change" };
     connection.execute_batch(end)?;
     outcome

@@ -52,6 +52,12 @@ impl World {
         Self { gateway, folder, ca, stop: shutdown.drop_guard() }
     }
 
+    /// Starts a second gateway from the same configuration.
+    pub(crate) async fn start_again(&self) -> anyhow::Result<()> {
+        let config = Config::read(&config_text(None), self.folder.path()).expect("a configuration");
+        serve::start(&config, CancellationToken::new()).await.map(drop)
+    }
+
     pub(crate) fn device(&self, name: &str) -> Device {
         self.device_of("north", name)
     }

@@ -154,3 +154,23 @@ fn a_chain_that_does_not_link_up_raises_a_case_in_either_order() {
     assert_eq!((cases(link(b"two"), false), cases(link(b"two"), true)), (0, 0));
     assert_eq!((cases(link(b"other"), false), cases(link(b"other"), true)), (1, 1));
 }
+
+#[test]
+fn a_lane_of_nothing_but_holes_stops_growing_and_what_fills_them_is_still_taken() {
+    let journal = Journal::new();
+    let runs = u64::from(RANGES_PER_LANE_MAX);
+    let odd = |number: u64| chunk(Lane::Event, 2 * number + 1, 2 * number + 1, 1);
+    journal.accept(&arrival((1..=runs).map(odd).collect()));
+    let beyond = journal.accept(&arrival(vec![odd(runs + 1), odd(runs + 2)]));
+    assert_eq!(beyond.tally, Tally { held_back: 2, ..Tally::default() });
+    let promised = |accepted: &Accepted, sequence| {
+        held(accepted).1.iter().any(|(first, last)| (*first..=*last).contains(&sequence))
+    };
+    assert!(!promised(&beyond, 2 * runs + 3), "what is not kept is not promised");
+    assert_eq!(journal.number("SELECT count(*) FROM lane_range"), i64::from(RANGES_PER_LANE_MAX));
+    assert_eq!(journal.number("SELECT count(*) FROM exception_case"), 1);
+
+    assert_eq!(journal.take(2 * runs + 2, 2 * runs + 2, 1).tally.new, 1, "it touches the last run");
+    assert_eq!(held(&journal.take(1, 2 * runs, 2)).0, 2 * runs + 2, "the device sends what was missing");
+    assert_eq!(journal.accept(&arrival(vec![odd(runs + 5)])).tally.new, 1, "and there is room again");
+}
