@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::config::{Config, SourceConfig, SourceKind};
 use crate::identity;
+use crate::source::can::dbc::{Database, Severity};
 use crate::source::listen::{Heard, listen};
 
 /// How long each source is listened to.
@@ -71,6 +72,25 @@ pub fn check(config: &Config) -> Vec<Finding> {
         findings.push(Finding::new(format!("MQTT broker {}:{}", mqtt.host, mqtt.port), connected.map_err(trouble)));
     }
     findings.extend(check_sources(&config.sources));
+    findings.extend(config.sources.iter().filter(|source| !source.bus.dbc.files.is_empty()).flat_map(check_dbc));
+    findings
+}
+
+/// One finding for the messages there are, one for each mistake in a file and each selected signal that is in none.
+fn check_dbc(source: &SourceConfig) -> Vec<Finding> {
+    let (mut database, faults) = Database::load(&source.bus.dbc.files);
+    let what = format!("DBC files of source {}", source.name);
+    let count = database.messages().len();
+    let none = || "no message can be used; mend the files or remove dbc".to_owned();
+    let found = if count > 0 { Ok(()) } else { Err(none()) };
+    let mut findings = vec![Finding::new(format!("{what}: {count} messages"), found)];
+    findings.extend(faults.iter().map(|fault| match fault.fault.severity {
+        Severity::Refused => Finding::new(what.clone(), Err(fault.to_string())),
+        Severity::Odd => Finding::new(format!("{what}, but {fault}"), Ok(())),
+    }));
+    let selected = source.bus.dbc.selected.iter().map(|one| (one.from.as_str(), one.name.as_str()));
+    let unknown = database.select(selected).err().unwrap_or_default();
+    findings.extend(unknown.into_iter().map(|why| Finding::new(what.clone(), Err(why))));
     findings
 }
 
@@ -154,7 +174,7 @@ mod tests {
     use std::io::Write as _;
 
     use super::*;
-    use crate::config::BusConfig;
+    use crate::config::{BusConfig, DbcConfig, Selection};
     use crate::source::pty::Pty;
     use crate::source::serial::NmeaReceiver;
 
@@ -204,5 +224,36 @@ mod tests {
         let shown: Vec<String> = findings.iter().map(ToString::to_string).collect();
         assert!(shown[0].starts_with("ok") && shown[0].contains("1 observations; last: $GPGLL"), "{shown:?}");
         assert!(shown[1].starts_with("WRONG") && shown[1].contains("plug the device in"), "{shown:?}");
+    }
+
+    #[test]
+    fn mistakes_in_dbc_files_have_file_and_line_and_oddities_are_no_mistakes() {
+        let folder = tempfile::tempdir().expect("folder");
+        let file = folder.path().join("bus.dbc");
+        let signal = |name: &str, start: u8| format!(" SG_ {name} : {start}|8@1+ (1,0) [0|0] \"\" X\n");
+        let text = ["BO_ 1 A: 1 X\n".to_owned(), signal("S", 0), signal("T", 8), "BO_ 4096 B: 8 X\n".to_owned()];
+        std::fs::write(&file, text.concat()).expect("write");
+        let select = |from: &str| Selection { from: from.to_owned(), name: from.to_owned() };
+        let dbc = DbcConfig { files: vec![file.clone()], selected: vec![select("A.S"), select("A.U")] };
+        let bus = BusConfig { dbc, ..BusConfig::default() };
+        let kind = SourceKind::Candump { path: "bus.log".into() };
+        let shown: Vec<_> =
+            check_dbc(&SourceConfig { name: "bus".to_owned(), kind, bus }).iter().map(ToString::to_string).collect();
+        let file = file.display();
+        assert_eq!(
+            shown,
+            [
+                "ok    DBC files of source bus: 1 messages".to_owned(),
+                format!(
+                    "ok    DBC files of source bus, but {file}:3: signal A.T ends in byte 2 of a message of 1; correct the \
+                     length or the start"
+                ),
+                format!(
+                    "WRONG DBC files of source bus: {file}:4: message B: identifier 4096 has more than 11 bits; for an \
+                     extended frame add 2147483648 (bit 31); until then it is left out"
+                ),
+                "WRONG DBC files of source bus: message A has no signal U; it has S, T".to_owned(),
+            ]
+        );
     }
 }

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::config::{Config, SourceKind};
+use crate::source::can::dbc::Database;
 use crate::{check, decode, pages, replay, run, status};
 
 /// Most bytes a configuration file may have.
@@ -76,6 +77,9 @@ enum DecodeInput {
     },
     /// A candump log: one line per decoded message.
     Can {
+        /// DBC file to decode by, in place of the built-in tables; may be given several times.
+        #[arg(long)]
+        dbc: Vec<PathBuf>,
         /// The log; standard input when absent.
         file: Option<PathBuf>,
     },
@@ -210,7 +214,7 @@ fn print_status(config: &Config, json: bool) -> anyhow::Result<()> {
 }
 
 fn decode_input(input: &DecodeInput) -> anyhow::Result<ExitCode> {
-    let (DecodeInput::Nmea { file } | DecodeInput::Can { file }) = input;
+    let (DecodeInput::Nmea { file } | DecodeInput::Can { file, .. }) = input;
     let reader: Box<dyn BufRead> = match file {
         Some(path) => {
             let file = File::open(path).with_context(|| format!("failed to open {}", path.display()))?;
@@ -222,7 +226,12 @@ fn decode_input(input: &DecodeInput) -> anyhow::Result<ExitCode> {
     let mut faults = io::stderr().lock();
     match input {
         DecodeInput::Nmea { .. } => decode::nmea(reader, &mut out, &mut faults)?,
-        DecodeInput::Can { .. } => decode::can(reader, &mut out, &mut faults)?,
+        DecodeInput::Can { dbc, .. } if dbc.is_empty() => decode::can(reader, &mut out, &mut faults)?,
+        DecodeInput::Can { dbc, .. } => {
+            let (database, mistakes) = Database::load(dbc);
+            mistakes.iter().try_for_each(|mistake| writeln!(faults, "{mistake}"))?;
+            decode::can_by(&database, reader, &mut out, &mut faults)?;
+        }
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)

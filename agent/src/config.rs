@@ -13,9 +13,11 @@ use crate::reporting::ReportingPolicy;
 
 mod bus;
 mod gnss;
+mod signal;
 mod source;
 
-pub use bus::BusConfig;
+pub use bus::{BusConfig, DbcConfig};
+pub use signal::Selection;
 pub use source::{SourceConfig, SourceKind};
 
 /// Everything the agent is told.
@@ -108,8 +110,9 @@ fn read(mut root: Table<'_>, folder: &Path) -> Option<Config> {
     let gateway = root.require_table("gateway").and_then(|table| gateway(table, folder));
     let http = root.table("http").map(http);
     let mqtt = root.table("mqtt").map(|table| mqtt(table, folder));
-    let reporting = root.table("reporting").map(reporting).unwrap_or_default();
-    let sources = source::sources(&mut root, folder);
+    let mut reporting = root.table("reporting").map(reporting).unwrap_or_default();
+    let mut sources = source::sources(&mut root, folder);
+    signal::read(&mut root, &mut sources, &mut reporting);
     root.finish();
     Some(Config {
         device: device?,
@@ -187,6 +190,7 @@ fn reporting(mut table: Table<'_>) -> ReportingPolicy {
         heading_deg: table.get_in("heading_deg", 1.0..=180.0, default.heading_deg),
         signal_interval_s: table.get_in("signal_interval_s", 1..=86_400, default.signal_interval_s),
         signal_change_percent: table.get_in("signal_change_percent", 0.0..=100.0, default.signal_change_percent),
+        signals: default.signals,
     };
     table.finish();
     policy

@@ -9,11 +9,13 @@ use milepost_proto::reading::FixType;
 use milepost_proto::{Position, Timestamp};
 use serde::Serialize;
 
-use crate::source::can::{self, Decoded, candump};
+use crate::source::can::dbc::Database;
+use crate::source::can::{self, Decoded, FrameBody, candump};
 use crate::source::fault::{Fault, Faults};
 use crate::source::nmea::{Decoder, Epoch};
 
 mod can_line;
+mod dbc_line;
 
 /// Decodes a receiver's bytes: a line per fix epoch.
 ///
@@ -46,17 +48,57 @@ pub fn nmea(mut input: impl BufRead, out: &mut impl Write, faults: &mut impl Wri
 ///
 /// # Errors
 /// When `input` cannot be read, or `out` or `faults` cannot be written.
-pub fn can(mut input: impl BufRead, out: &mut impl Write, faults: &mut impl Write) -> io::Result<()> {
+pub fn can(input: impl BufRead, out: &mut impl Write, faults: &mut impl Write) -> io::Result<()> {
     let (mut decoder, mut counts) = (can::Decoder::default(), Faults::default());
+    each_line(input, |line| can_frame(line, &mut decoder, out, &mut counts))?;
+    write_line(faults, &counts.take())
+}
+
+/// Decodes a candump log by the messages of DBC files and nothing else: a line per decoded message.
+///
+/// # Errors
+/// When `input` cannot be read, or `out` or `faults` cannot be written.
+pub fn can_by(
+    database: &Database,
+    input: impl BufRead,
+    out: &mut impl Write,
+    faults: &mut impl Write,
+) -> io::Result<()> {
+    let mut counts = Faults::default();
+    each_line(input, |line| dbc_frame(line, database, out, &mut counts))?;
+    write_line(faults, &counts.take())
+}
+
+/// Calls `take` with each line of a log that is neither empty nor a comment.
+fn each_line(mut input: impl BufRead, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
     let mut text = Vec::new();
     while input.read_until(b'\n', &mut text)? > 0 {
         let line = text.trim_ascii();
         if !line.is_empty() && !line.starts_with(b"#") {
-            can_frame(line, &mut decoder, out, &mut counts)?;
+            take(line)?;
         }
         text.clear();
     }
-    write_line(faults, &counts.take())
+    Ok(())
+}
+
+fn dbc_frame(text: &[u8], database: &Database, out: &mut impl Write, faults: &mut Faults) -> io::Result<()> {
+    let Some(line) = candump::parse(text) else {
+        faults.count(Fault::Malformed);
+        return Ok(());
+    };
+    let fault = match &line.frame.body {
+        FrameBody::Data(data) => match database.find(line.frame.id) {
+            Some(message) => {
+                return write_line(out, &dbc_line::DbcLine::new(&line, message, data.as_bytes(), faults));
+            }
+            None => Fault::UnknownId,
+        },
+        FrameBody::RemoteRequest => Fault::RemoteRequest,
+        FrameBody::Error => Fault::ErrorFrame,
+    };
+    faults.count(fault);
+    Ok(())
 }
 
 fn can_frame(text: &[u8], decoder: &mut can::Decoder, out: &mut impl Write, faults: &mut Faults) -> io::Result<()> {
@@ -200,6 +242,26 @@ mod tests {
             ],
             r#"{"malformed":1,"not_available":5,"unknown_id":1}"#,
         );
+    }
+
+    #[test]
+    fn a_dbc_file_names_messages_signals_units_and_texts() {
+        let (database, faults) = Database::parse(
+            b"BO_ 291 Lamp: 2 X\n SG_ On : 0|1@1+ (1,0) [0|0] \"\" X\n SG_ Level : 8|8@1- (0.5,0) [0|0] \"%\" X\n\
+              VAL_ 291 On 0 \"off\" 1 \"on\" ;\n",
+        );
+        assert_eq!(faults, []);
+        let log = "(1.25) can0 123#01FF\n(2.0) can0 123#00\n(3.0) can0 00000123#01FF\n(4.0) can0 123#R\nwhat\n";
+        let (mut out, mut counted) = (Vec::new(), Vec::new());
+        can_by(&database, log.as_bytes(), &mut out, &mut counted).expect("in memory");
+        assert_eq!(
+            String::from_utf8_lossy(&out),
+            r#"{"t":1.25,"bus":"can0","id":"123","name":"Lamp","signals":{"On":{"v":1.0,"unit":"","text":"on"},"Level":{"v":-0.5,"unit":"%"}}}
+{"t":2.0,"bus":"can0","id":"123","name":"Lamp","signals":{"On":{"v":0.0,"unit":"","text":"off"}}}
+"#
+        );
+        let counts = r#"{"malformed":1,"remote_request":1,"short_frame":1,"unknown_id":1}"#;
+        assert_eq!(String::from_utf8_lossy(&counted).trim_end(), counts);
     }
 
     #[test]

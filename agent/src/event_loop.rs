@@ -138,7 +138,7 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), SpoolE
             parts.spool.clone(),
             parts.clock.clone(),
             parts.boot_id,
-            parts.config.reporting,
+            parts.config.reporting.clone(),
             parts.config.spool.group_ms,
         ),
         sources: SourceBoard::new(&parts.config),

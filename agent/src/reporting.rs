@@ -3,10 +3,12 @@
 //! Promise, to whoever later asks what happened: thinning has a bound. Every position left out lies within
 //! `distance_m` of the last one kept, within `interval_s` of it, and on its course within `heading_deg`; the points
 //! where the vehicle came to a stand and where it set off are kept, so arrival and departure times survive. A signal
-//! left out is within `signal_change_percent` of the last one kept. Positions are kept in the order of their times, unless
+//! left out is within `signal_change_percent` of the last one kept, or within the bounds it was given itself. Positions are kept in the order of their times, unless
 //! the receiver's clock itself was set back. Memory is bounded whatever the vehicle sends.
 //!
 //! The rule is a dead band around the last record kept. At most one record is held back, until the next one.
+
+use std::collections::BTreeMap;
 
 use milepost_proto::{Reading, Record};
 
@@ -23,7 +25,7 @@ pub const NAMES_MAX: usize = 1_024;
 pub const CODES_MAX: usize = 1_024;
 
 /// `[reporting]`: when an observation is kept although little changed, and how much must change otherwise.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ReportingPolicy {
     /// A position is kept at least this often, seconds.
     pub interval_s: u32,
@@ -35,11 +37,40 @@ pub struct ReportingPolicy {
     pub signal_interval_s: u32,
     /// A signal is kept when it changed this much of its last kept value, percent.
     pub signal_change_percent: f64,
+    /// Signals with a policy of their own, by name.
+    pub signals: BTreeMap<String, SignalPolicy>,
+}
+
+/// `[[signal]]`: where one signal departs from the general rule.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct SignalPolicy {
+    /// How much must change.
+    pub change: Option<ChangeRule>,
+    /// It is kept at least this often, seconds.
+    pub interval_s: Option<u32>,
+}
+
+/// How much a signal must change to be kept before its interval is over.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ChangeRule {
+    /// This much of its last kept value, percent.
+    Percent(f64),
+    /// This much, in its unit; 0 for any change.
+    By(f64),
+    /// No change is enough: the signal is kept at its interval's rate.
+    Never,
 }
 
 impl Default for ReportingPolicy {
     fn default() -> Self {
-        Self { interval_s: 10, distance_m: 50.0, heading_deg: 15.0, signal_interval_s: 30, signal_change_percent: 10.0 }
+        Self {
+            interval_s: 10,
+            distance_m: 50.0,
+            heading_deg: 15.0,
+            signal_interval_s: 30,
+            signal_change_percent: 10.0,
+            signals: BTreeMap::new(),
+        }
     }
 }
 
@@ -69,8 +100,8 @@ impl Reporter {
     #[must_use]
     pub fn new(policy: ReportingPolicy) -> Self {
         Self {
+            levels: Levels::new(&policy),
             track: Track::new(policy),
-            levels: Levels::new(policy),
             switches: Changes::new(NAMES_MAX),
             codes: Changes::new(CODES_MAX),
         }

@@ -38,7 +38,7 @@ pub use listen::listen;
 /// Starts a source. It ends at shutdown, when nobody listens any more, or at the end of what it reads.
 #[must_use]
 pub fn spawn(config: &SourceConfig, link: SourceLink, shutdown: CancellationToken) -> JoinHandle<()> {
-    let observer = || Observer::new(config.bus.vin);
+    let observer = || Observer::new(config.bus.vin).with_dbc(load_dbc(config));
     match &config.kind {
         SourceKind::NmeaSerial { path, receiver } => {
             let line = serial::SerialLine::new(path, receiver.clone()).at_speed(link.clock().speed());
@@ -54,6 +54,21 @@ pub fn spawn(config: &SourceConfig, link: SourceLink, shutdown: CancellationToke
             tokio::spawn(slcan::run(adapter, observer(), link, shutdown))
         }
     }
+}
+
+/// The messages of a bus's DBC files. What is wrong with them is logged; what is good is used.
+fn load_dbc(config: &SourceConfig) -> can::dbc::Database {
+    let (mut database, faults) = can::dbc::Database::load(&config.bus.dbc.files);
+    for fault in faults {
+        tracing::warn!("source {}: {fault}", config.name);
+    }
+    let selected = config.bus.dbc.selected.iter().map(|one| (one.from.as_str(), one.name.as_str()));
+    if !config.bus.dbc.selected.is_empty()
+        && let Err(unknown) = database.select(selected)
+    {
+        unknown.iter().for_each(|why| tracing::warn!("source {}: {why}", config.name));
+    }
+    database
 }
 
 /// One decoded fact, before anyone decided whether it is worth keeping.

@@ -96,6 +96,11 @@ impl<'d> Table<'d> {
         Self { document, table, prefix, span, known: BTreeSet::new() }
     }
 
+    /// Whether `key` is there, of whatever type.
+    pub fn has(&mut self, key: &str) -> bool {
+        self.take(key).is_some()
+    }
+
     /// The value of `key`, if it is there and of the right type.
     pub fn get<T: FromConfig>(&mut self, key: &str) -> Option<T> {
         let value = self.take(key)?;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use milepost_proto::config_table::Table;
 
-use super::SourceKind;
+use super::{Selection, SourceKind};
 use crate::source::can::vin::Vin;
 use crate::source::slcan::Bitrate;
 
@@ -12,15 +12,37 @@ use crate::source::slcan::Bitrate;
 const INTERFACE_NAME_MAX: usize = 15;
 
 /// How a bus is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BusConfig {
     /// The vehicle whose bus it is; another VIN on it raises an alarm.
     pub vin: Option<Vin>,
+    /// How it is read besides by the built-in tables.
+    pub dbc: DbcConfig,
 }
 
-/// The keys that every kind of bus has.
-pub(super) fn read(table: &mut Table<'_>) -> BusConfig {
-    BusConfig { vin: table.parsed("vin") }
+/// DBC files and what is taken from them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DbcConfig {
+    /// The files; of two messages with one identifier the first counts.
+    pub files: Vec<PathBuf>,
+    /// The signals; all when none is selected.
+    pub selected: Vec<Selection>,
+}
+
+/// The keys that only a bus has.
+pub(super) fn read(table: &mut Table<'_>, folder: &Path) -> BusConfig {
+    let files: Vec<PathBuf> = table.get("dbc").unwrap_or_default();
+    let files = files.iter().map(|file| folder.join(file)).collect();
+    BusConfig { vin: table.parsed("vin"), dbc: DbcConfig { files, selected: Vec::new() } }
+}
+
+/// Refuses those keys for a source that is no bus.
+pub(super) fn refuse(table: &mut Table<'_>) {
+    for key in ["vin", "dbc"] {
+        if table.has(key) {
+            table.fault(key, "describes a vehicle bus, which this source is not; move it to the bus's");
+        }
+    }
 }
 
 /// `kind = "socketcan"`.

@@ -129,7 +129,12 @@ pub(super) fn sources(root: &mut Table<'_>, folder: &Path) -> Vec<SourceConfig> 
             );
         }
         let is_bus = kind.as_ref().is_some_and(SourceKind::is_bus);
-        let bus = if is_bus { bus::read(&mut table) } else { BusConfig::default() };
+        let bus = if is_bus {
+            bus::read(&mut table, folder)
+        } else {
+            bus::refuse(&mut table);
+            BusConfig::default()
+        };
         table.finish();
         sources.extend(name.zip(kind).map(|(name, kind)| SourceConfig { name, kind, bus }));
     }

@@ -111,7 +111,7 @@ impl<'a> CanLine<'a> {
 
 /// Exact to the microsecond for every date a log can bear.
 #[expect(clippy::cast_precision_loss, reason = "microseconds since 1970 fit 53 bits until the year 2255")]
-fn seconds(time_us: u64) -> f64 {
+pub(super) fn seconds(time_us: u64) -> f64 {
     time_us as f64 / 1e6
 }
 

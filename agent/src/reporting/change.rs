@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use milepost_proto::Timestamp;
 
-use super::{NAMES_MAX, ReportingPolicy};
+use super::{ChangeRule, NAMES_MAX, ReportingPolicy, SignalPolicy};
 
 /// States that are kept on every change.
 #[derive(Debug, Clone)]
@@ -42,37 +42,62 @@ impl<K: Ord, V: PartialEq> Changes<K, V> {
 #[derive(Debug, Clone)]
 pub(super) struct Levels {
     last: BTreeMap<String, Level>,
-    interval_ms: u64,
-    change_share: f64,
+    policies: BTreeMap<String, SignalPolicy>,
+    rule: Rule,
     refused: u64,
 }
 
-/// The last value kept of one signal.
+/// The last value kept of one signal, and when the next one is.
 #[derive(Debug, Clone, Copy)]
 struct Level {
     event_time: Timestamp,
     value: f64,
+    rule: Rule,
+}
+
+/// When a value is kept.
+#[derive(Debug, Clone, Copy)]
+struct Rule {
+    interval_ms: u64,
+    change: ChangeRule,
+}
+
+impl Rule {
+    fn of(self, policy: SignalPolicy) -> Self {
+        Self {
+            interval_ms: policy.interval_s.map_or(self.interval_ms, |interval_s| u64::from(interval_s) * 1_000),
+            change: policy.change.unwrap_or(self.change),
+        }
+    }
+}
+
+impl Level {
+    fn is_enough(&self, value: f64) -> bool {
+        let change = (value - self.value).abs();
+        match self.rule.change {
+            ChangeRule::Percent(percent) => change > 0.0 && change >= percent / 100.0 * self.value.abs(),
+            ChangeRule::By(deadband) => change > 0.0 && change >= deadband,
+            ChangeRule::Never => false,
+        }
+    }
 }
 
 impl Levels {
-    pub(super) fn new(policy: ReportingPolicy) -> Self {
-        Self {
-            last: BTreeMap::new(),
+    pub(super) fn new(policy: &ReportingPolicy) -> Self {
+        let rule = Rule {
             interval_ms: u64::from(policy.signal_interval_s) * 1_000,
-            change_share: policy.signal_change_percent / 100.0,
-            refused: 0,
-        }
+            change: ChangeRule::Percent(policy.signal_change_percent),
+        };
+        Self { last: BTreeMap::new(), policies: policy.signals.clone(), rule, refused: 0 }
     }
 
     /// Whether this value is worth keeping. A clock that stepped back keeps it too, and counts from there.
     pub(super) fn keep(&mut self, event_time: Timestamp, name: &str, value: f64) -> bool {
-        let level = Level { event_time, value };
         if let Some(last) = self.last.get_mut(name) {
-            let due = event_time.millis_since(last.event_time).unsigned_abs() >= self.interval_ms;
-            let change = (value - last.value).abs();
-            let keep = due || (change > 0.0 && change >= self.change_share * last.value.abs());
+            let due = event_time.millis_since(last.event_time).unsigned_abs() >= last.rule.interval_ms;
+            let keep = due || last.is_enough(value);
             if keep {
-                *last = level;
+                *last = Level { event_time, value, ..*last };
             }
             return keep;
         }
@@ -80,7 +105,8 @@ impl Levels {
             self.refused += 1;
             return false;
         }
-        self.last.insert(name.to_owned(), level);
+        let rule = self.policies.get(name).map_or(self.rule, |policy| self.rule.of(*policy));
+        self.last.insert(name.to_owned(), Level { event_time, value, rule });
         true
     }
 
@@ -95,11 +121,35 @@ mod tests {
 
     use super::*;
 
+    /// Which of these values, a second apart, are kept.
+    fn check(change: Option<ChangeRule>, interval_s: Option<u32>, values: &[f64], expected: &[f64]) {
+        let policy = SignalPolicy { change, interval_s };
+        let signals = BTreeMap::from([("signal".to_owned(), policy)]);
+        let mut levels = Levels::new(&ReportingPolicy { signals, ..ReportingPolicy::default() });
+        let mut seconds = values.iter().zip(0_i64..);
+        let mut keep = |value: f64, second: i64| levels.keep(Timestamp::from_millis(second * 1_000), "signal", value);
+        let kept: Vec<_> =
+            seconds.by_ref().filter(|(value, second)| keep(**value, *second)).map(|kept| *kept.0).collect();
+        assert_eq!(kept, expected, "{policy:?}");
+        assert!(levels.keep(Timestamp::EPOCH, "other", 1.0) && !levels.keep(Timestamp::EPOCH, "other", 1.01));
+    }
+
+    #[test]
+    fn a_signal_with_a_policy_of_its_own_follows_it_and_no_other_does() {
+        let values = [100.0, 100.0, 100.5, 102.0, 103.0, 120.0];
+        check(None, None, &values, &[100.0, 120.0]);
+        check(Some(ChangeRule::By(0.0)), None, &values, &[100.0, 100.5, 102.0, 103.0, 120.0]);
+        check(Some(ChangeRule::By(2.0)), None, &values, &[100.0, 102.0, 120.0]);
+        check(Some(ChangeRule::Never), None, &values, &[100.0]);
+        check(Some(ChangeRule::Never), Some(2), &values, &[100.0, 100.5, 103.0]);
+        check(None, Some(4), &values, &[100.0, 103.0, 120.0]);
+    }
+
     proptest! {
         #[test]
         fn a_signal_left_out_is_within_its_share_of_the_last_kept(values in proptest::collection::vec(-1e6..1e6, 1..200)) {
             let policy = ReportingPolicy::default();
-            let mut levels = Levels::new(policy);
+            let mut levels = Levels::new(&policy);
             let mut last: Option<(Timestamp, f64)> = None;
             for (value, second) in values.into_iter().zip(0_i64..) {
                 let now = Timestamp::from_millis(second * 1_000);

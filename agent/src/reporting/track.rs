@@ -121,7 +121,7 @@ impl Track {
         if self.older_run < OLDER_RUN_MAX {
             return true;
         }
-        *self = Self { out_of_order: self.out_of_order, ..Self::new(self.policy) };
+        *self = Self { out_of_order: self.out_of_order, ..Self::new(std::mem::take(&mut self.policy)) };
         false
     }
 }
@@ -267,7 +267,7 @@ mod tests {
             steps in proptest::collection::vec((1_i64..15, -60.0..60.0, 0_u32..3_000, 0_u16..36_000), 1..200)
         ) {
             let policy = ReportingPolicy::default();
-            let mut track = Track::new(policy);
+            let mut track = Track::new(policy.clone());
             let (mut second, mut north_m) = (0, 0.0);
             let mut kept: Vec<Record> = Vec::new();
             let mut left_out: Vec<Record> = Vec::new();

@@ -7,6 +7,8 @@
 //! where signals lie, `trouble_code` and `vin` read what is no signal. `obd` reads OBD-II answers. `vehicle` turns what they
 //! give into readings, with `code_watch`, `lamp_watch` and `speaker`; this file puts them together.
 
+use std::sync::Arc;
+
 use milepost_proto::Reading;
 
 use super::fault::{Fault, Faults};
@@ -14,6 +16,7 @@ use super::fault::{Fault, Faults};
 pub mod bus_state;
 pub mod candump;
 pub mod code_watch;
+pub mod dbc;
 pub mod j1939;
 pub mod lamp_watch;
 pub mod log_line;
@@ -155,13 +158,25 @@ fn by_table(group: transport::Group<'_>) -> Result<Decoded<'_>, Fault> {
 pub struct Observer {
     decoder: Decoder,
     vehicle: vehicle::Vehicle,
+    dbc: Arc<dbc::Database>,
 }
 
 impl Observer {
     /// Expects the vehicle with this VIN; any, when none is given.
     #[must_use]
     pub fn new(configured: Option<vin::Vin>) -> Self {
-        Self { decoder: Decoder::default(), vehicle: vehicle::Vehicle::new(configured) }
+        Self {
+            decoder: Decoder::default(),
+            vehicle: vehicle::Vehicle::new(configured),
+            dbc: Arc::new(dbc::Database::default()),
+        }
+    }
+
+    /// Reads frames by these messages too. A name they give a signal is theirs: what the built-in tables would call so
+    /// is left out.
+    #[must_use]
+    pub fn with_dbc(self, database: dbc::Database) -> Self {
+        Self { dbc: Arc::new(database), ..self }
     }
 
     /// Frames are heard at `now_ms` of any clock that does not step back; to be called now and then before
@@ -171,7 +186,23 @@ impl Observer {
     }
 
     /// Calls `observed` with each reading of `frame`; counts what could not be used.
-    pub fn observe(&mut self, frame: &Frame, faults: &mut Faults, observed: impl FnMut(Reading)) {
+    pub fn observe(&mut self, frame: &Frame, faults: &mut Faults, mut observed: impl FnMut(Reading)) {
+        if self.dbc.is_empty() {
+            return self.observe_built_in(frame, faults, observed);
+        }
+        let dbc = Arc::clone(&self.dbc);
+        let is_known = dbc.observe(frame, faults, &mut observed);
+        // What the built-in tables cannot use of a frame that the files know is no fault.
+        let mut passed_over = Faults::default();
+        let faults = if is_known { &mut passed_over } else { faults };
+        self.observe_built_in(frame, faults, |reading| {
+            if !dbc.has_named(&reading) {
+                observed(reading);
+            }
+        });
+    }
+
+    fn observe_built_in(&mut self, frame: &Frame, faults: &mut Faults, observed: impl FnMut(Reading)) {
         let vehicle = &mut self.vehicle;
         match self.decoder.decode(frame) {
             Ok(Some(Decoded::Message(message))) => vehicle.message(message, faults, observed),
@@ -317,6 +348,24 @@ mod tests {
             let faults = observe(&mut Observer::default(), line).1;
             assert!(faults.iter().any(|(kind, _)| *kind == fault), "{line}: {faults:?}");
         }
+    }
+
+    #[test]
+    fn a_dbc_files_signals_come_besides_the_built_in_ones_and_keep_their_names_to_themselves() {
+        let file = "BO_ 2566844672 CCVS: 8 X\n SG_ Speed : 8|16@1+ (0.0078125,0) [0|0] \"km/h\" X\n\
+                    BO_ 291 Lamp: 8 X\n SG_ On : 0|1@1+ (1,0) [0|0] \"\" X\n SG_ Page M : 1|1@1+ (1,0) [0|0] \"\" X\n";
+        let (mut database, faults) = dbc::Database::parse(file.as_bytes());
+        assert_eq!(faults, []);
+        database.select([("CCVS.Speed", "Vehicle.Speed"), ("Lamp.On", "Lamp.On")]).expect("both are there");
+        let mut observer = Observer::default().with_dbc(database);
+        let mut check = |line: &str, expected: &[&str], count: &[(&'static str, u64)]| {
+            let (found, faults) = observe(&mut observer, line);
+            assert_eq!((found, &*faults), (expected.iter().map(|line| (*line).to_owned()).collect(), count), "{line}");
+        };
+        let speed = ["Vehicle.Speed 180 km/h", "CCVS1.ParkingBrakeSwitch 0 "];
+        check("(1.0) can0 18FEF100#F3005AFFFFFFFFFF", &speed, &[]);
+        check("(1.0) can0 123#01", &["Lamp.On 1 "], &[("unknown_page", 1)]);
+        check("(1.0) can0 124#01", &[], &[("unknown_id", 1)]);
     }
 
     proptest! {

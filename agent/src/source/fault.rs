@@ -48,6 +48,8 @@ pub enum Fault {
     UnknownId,
     /// A frame shorter than its table says.
     ShortFrame,
+    /// A multiplexed frame whose page its table does not list.
+    UnknownPage,
     /// A group of several frames that was aborted, replaced or lost one.
     TransportBroken,
     /// A request for a frame; it carries no data.
@@ -90,6 +92,7 @@ impl Fault {
         Self::Malformed,
         Self::UnknownId,
         Self::ShortFrame,
+        Self::UnknownPage,
         Self::TransportBroken,
         Self::RemoteRequest,
         Self::ErrorFrame,
@@ -125,6 +128,7 @@ impl Fault {
             Self::Malformed => "malformed",
             Self::UnknownId => "unknown_id",
             Self::ShortFrame => "short_frame",
+            Self::UnknownPage => "unknown_page",
             Self::TransportBroken => "transport_broken",
             Self::RemoteRequest => "remote_request",
             Self::ErrorFrame => "error_frame",

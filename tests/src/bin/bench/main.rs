@@ -3,6 +3,7 @@
 //! Promise: what is measured are the release binaries over real sockets and real files; nothing here passes or fails by
 //! time. Machines differ: quote a figure with its machine, and compare within one run.
 
+mod can;
 mod corpus;
 mod e2e;
 mod figure;
@@ -14,7 +15,7 @@ use anyhow::bail;
 
 fn main() -> anyhow::Result<()> {
     match std::env::args().nth(1).as_deref() {
-        Some("can") => j1939::run().and_then(|()| obd::run()),
+        Some("can") => can::run().and_then(|()| j1939::run()).and_then(|()| obd::run()),
         Some("e2e") => e2e::run(),
         Some("nmea") => nmea::run(),
         Some(other) => bail!("there is no benchmark {other:?}; there are can, e2e and nmea"),
