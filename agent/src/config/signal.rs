@@ -145,7 +145,7 @@ dbc = ["a.dbc", "/srv/b.dbc"]
             &BUS.replace("path = \"/dev/ttyUSB0\"", "path = \"/dev/ttyUSB0\"\ndbc = [\"a.dbc\"]"),
             "from = \"A.B\"\n[[signal]]\nfrom = \"C.D\"\nname = \"A.B\"",
             &[
-                "line 8: source.bus.dbc describes a vehicle bus, which this source is not; move it to the bus's",
+                "line 8: source.dbc describes a vehicle bus, which this source is not; move it to the bus's",
                 "line 18: signal.name \"A.B\" is used by another signal; give each its own",
             ],
         );

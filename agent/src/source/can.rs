@@ -362,7 +362,7 @@ mod tests {
             let (found, faults) = observe(&mut observer, line);
             assert_eq!((found, &*faults), (expected.iter().map(|line| (*line).to_owned()).collect(), count), "{line}");
         };
-        let speed = ["Vehicle.Speed 180 km/h", "CCVS1.ParkingBrakeSwitch 0 "];
+        let speed = ["Vehicle.Speed 180 km/h", "parking_brake false"];
         check("(1.0) can0 18FEF100#F3005AFFFFFFFFFF", &speed, &[]);
         check("(1.0) can0 123#01", &["Lamp.On 1 "], &[("unknown_page", 1)]);
         check("(1.0) can0 124#01", &[], &[("unknown_id", 1)]);
