@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use crate::config::{Config, SourceConfig, SourceKind};
 use crate::identity;
-use crate::source::can::dbc::{Database, Severity};
+use crate::source::can::dbc::Severity;
+use crate::source::dbc_files;
 use crate::source::listen::{Heard, listen};
 
 /// How long each source is listened to.
@@ -78,7 +79,7 @@ pub fn check(config: &Config) -> Vec<Finding> {
 
 /// One finding for the messages there are, one for each mistake in a file and each selected signal that is in none.
 fn check_dbc(source: &SourceConfig) -> Vec<Finding> {
-    let (mut database, faults) = Database::load(&source.bus.dbc.files);
+    let (mut database, faults) = dbc_files::load(&source.bus.dbc.files);
     let what = format!("DBC files of source {}", source.name);
     let count = database.messages().len();
     let none = || "no message can be used; mend the files or remove dbc".to_owned();

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::config::{Config, SourceKind};
-use crate::source::can::dbc::Database;
+use crate::source::dbc_files;
 use crate::{check, decode, pages, replay, run, status};
 
 /// Most bytes a configuration file may have.
@@ -228,7 +228,7 @@ fn decode_input(input: &DecodeInput) -> anyhow::Result<ExitCode> {
         DecodeInput::Nmea { .. } => decode::nmea(reader, &mut out, &mut faults)?,
         DecodeInput::Can { dbc, .. } if dbc.is_empty() => decode::can(reader, &mut out, &mut faults)?,
         DecodeInput::Can { dbc, .. } => {
-            let (database, mistakes) = Database::load(dbc);
+            let (database, mistakes) = dbc_files::load(dbc);
             mistakes.iter().try_for_each(|mistake| writeln!(faults, "{mistake}"))?;
             decode::can_by(&database, reader, &mut out, &mut faults)?;
         }

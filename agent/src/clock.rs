@@ -67,7 +67,7 @@ impl Clock {
     /// Real milliseconds since the device booted (since the process started where the system does not say).
     #[must_use]
     pub fn monotonic_ms(&self) -> u64 {
-        u64::try_from(rustix_boottime().as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(since_boot().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// The best estimate of UTC, and how far it can be trusted.
@@ -116,7 +116,7 @@ fn system_time() -> Timestamp {
 }
 
 /// Time since the device booted, including sleep.
-fn rustix_boottime() -> Duration {
+fn since_boot() -> Duration {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     Duration::new(u64::try_from(now.tv_sec).unwrap_or_default(), u32::try_from(now.tv_nsec).unwrap_or_default())
 }

@@ -16,7 +16,7 @@ pub mod topic;
 
 use serde::Serialize;
 
-use crate::event::{Accepted, BlobProgress};
+use crate::capture::{Accepted, BlobProgress};
 
 /// The JSON answer to a capture that was accepted: `{"sequence":7,"duplicate":false}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

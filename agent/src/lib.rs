@@ -5,6 +5,7 @@
 //! [`event_loop`] is the one place where these meet. [`intake`] is the driver app's way in, [`pages`] the technician's
 //! way to look.
 
+pub mod capture;
 pub mod check;
 pub mod cli;
 pub mod clock;

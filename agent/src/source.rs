@@ -22,6 +22,7 @@ use socketcan::CanInterface;
 mod bus;
 pub mod can;
 pub mod candump;
+pub mod dbc_files;
 pub mod fault;
 pub mod gnss;
 pub mod gpsd;
@@ -58,7 +59,7 @@ pub fn spawn(config: &SourceConfig, link: SourceLink, shutdown: CancellationToke
 
 /// The messages of a bus's DBC files. What is wrong with them is logged; what is good is used.
 fn load_dbc(config: &SourceConfig) -> can::dbc::Database {
-    let (mut database, faults) = can::dbc::Database::load(&config.bus.dbc.files);
+    let (mut database, faults) = dbc_files::load(&config.bus.dbc.files);
     for fault in faults {
         tracing::warn!("source {}: {fault}", config.name);
     }

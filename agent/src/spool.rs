@@ -29,7 +29,7 @@ use milepost_proto::uplink::{BlobOffer, BlobState};
 use milepost_proto::{BootId, DownLinkItem, Lane, Receipt, Record, Sha256, SpoolId, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::event::{Accepted, BlobPart, BlobProgress};
+use crate::capture::{Accepted, BlobPart, BlobProgress};
 use crate::status::LaneStatus;
 
 pub use captures::CaptureKey;

@@ -10,8 +10,8 @@ use milepost_proto::driver_app::{Capture, Rejection, RejectionCode};
 use milepost_proto::{BootId, Lane, Position, Reading, Record, TimeQuality, TimeSource, Timestamp, Trip};
 use tracing::{error, warn};
 
+use crate::capture::{Accepted, BlobPart, BlobProgress, DriverCapture};
 use crate::clock::Clock;
-use crate::event::{Accepted, BlobPart, BlobProgress, DriverCapture};
 use crate::intake::contract;
 use crate::reporting::{Reporter, ReportingPolicy};
 use crate::source::Observation;

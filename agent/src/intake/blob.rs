@@ -9,7 +9,7 @@
 use milepost_proto::driver_app::{Rejection, RejectionCode};
 use milepost_proto::uplink::{BLOB_BYTES_MAX, BLOB_PART_BYTES_MAX};
 
-use crate::event::BlobPart;
+use crate::capture::BlobPart;
 
 /// Reads a part; `sha256`, `offset` and `size` are the texts of a topic or an address.
 ///

@@ -9,7 +9,7 @@ use milepost_proto::{DriverAction, DriverException, Pod, Timestamp, Trip};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::event::DriverCapture;
+use crate::capture::DriverCapture;
 
 /// Largest message with a capture, bytes: a proof of delivery with 1000 items fits; photos travel as blobs.
 pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;

@@ -23,7 +23,7 @@ use serde::Deserialize;
 use super::blob;
 use super::contract::{Contract, MESSAGE_BYTES_MAX};
 use super::{AcceptedAnswer, BlobAnswer};
-use crate::event::BlobPart;
+use crate::capture::BlobPart;
 use crate::pages::PagesState;
 use crate::source::{FaultCounts, ShuttingDown, SourceNews};
 

@@ -75,6 +75,11 @@ impl Bus {
 
     /// Tells everything since the last time; says whether anything usable was among it.
     pub(super) async fn tell(&mut self, link: &SourceLink) -> Result<bool, ShuttingDown> {
+        if self.latest.is_some() {
+            let observations = &mut self.observations;
+            let observed = |reading| observations.push(Observation { event_time: None, reading });
+            self.observer.pass_time(link.clock().monotonic_ms(), observed);
+        }
         let (before, state) = (std::mem::replace(&mut self.told, self.state), self.state);
         if before != state {
             self.observations.extend(switches(link.name(), state));

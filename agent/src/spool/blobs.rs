@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use tracing::warn;
 
 use super::SpoolError;
-use crate::event::{BlobPart, BlobProgress};
+use crate::capture::{BlobPart, BlobProgress};
 
 /// Most bytes that unfinished blobs may take.
 const UNFINISHED_BYTES_MAX: u64 = 4 * BLOB_BYTES_MAX;

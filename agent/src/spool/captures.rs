@@ -5,7 +5,7 @@ use milepost_proto::{BootId, Record, Sha256, SpoolId};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{Signer, SpoolError, append};
-use crate::event::{Accepted, DriverCapture};
+use crate::capture::{Accepted, DriverCapture};
 
 /// Most captures remembered; the oldest are forgotten first.
 const CAPTURES_MAX: u64 = 10_000;

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
-use crate::event::DriverCapture;
+use crate::capture::DriverCapture;
 
 mod custody;
 mod damage;

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use milepost_agent::capture::{Accepted, BlobPart, BlobProgress, DriverCapture};
 use milepost_agent::clock::Clock;
-use milepost_agent::event::{Accepted, BlobPart, BlobProgress, DriverCapture, EVENTS_MAX, Event, Intake};
+use milepost_agent::event::{EVENTS_MAX, Event, Intake};
 use milepost_agent::intake::contract::check_stop;
 use milepost_agent::source::{SourceLink, SourceNews};
 use milepost_proto::driver_app::Rejection;

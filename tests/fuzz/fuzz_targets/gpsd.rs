@@ -5,7 +5,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use milepost_agent::source::gpsd::decoder::{Decoder, Epoch};
+use milepost_agent::source::gpsd::{Decoder, Epoch};
 
 fuzz_target!(|bytes: &[u8]| {
     let whole = epochs([bytes].into_iter());

@@ -8,7 +8,7 @@
 //! `layout` finds the bits.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use milepost_proto::Reading;
 use milepost_proto::reading::Signal as SignalReading;
@@ -32,8 +32,6 @@ pub use message::{Message, Raw, Sample, Signal};
 
 /// Most messages of all files of a source; more are left out, with a fault.
 pub const MESSAGES_MAX: usize = 20_000;
-/// Largest file, bytes.
-pub const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// The messages of some files, by identifier.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -67,14 +65,15 @@ impl Database {
         (database, faults.into_list())
     }
 
-    /// The messages of all files. A message of a later file with the identifier of an earlier one is left out.
+    /// The messages of all files, each given with its bytes or with why it cannot be read. A message of a later file with
+    /// the identifier of an earlier one is left out.
     #[must_use]
-    pub fn load(files: &[PathBuf]) -> (Self, Vec<FileFault>) {
+    pub fn combine(files: impl IntoIterator<Item = (PathBuf, Result<Vec<u8>, String>)>) -> (Self, Vec<FileFault>) {
         let (mut database, mut faults) = (Self::default(), Vec::new());
-        for file in files {
+        for (file, content) in files {
             let mut add = |fault| faults.push(FileFault { file: file.clone(), fault });
             let of_file = |message| DbcFault { line: 0, severity: Severity::Refused, message };
-            match read_file(file) {
+            match content {
                 Ok(bytes) => {
                     let (more, found) = Self::parse(&bytes);
                     found.into_iter().for_each(&mut add);
@@ -215,12 +214,4 @@ fn insert<K: Ord + Copy>(table: &mut Vec<(K, usize)>, key: K, place: usize) -> O
 
 fn look_up<K: Ord + Copy>(table: &[(K, usize)], key: K) -> Option<usize> {
     table.binary_search_by_key(&key, |(key, _)| *key).ok().map(|at| table[at].1)
-}
-
-fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
-    let size = std::fs::metadata(path)?.len();
-    if size > FILE_BYTES_MAX {
-        return Err(std::io::Error::other(format!("is larger than {FILE_BYTES_MAX} bytes")));
-    }
-    std::fs::read(path)
 }

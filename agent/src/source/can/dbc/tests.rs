@@ -168,7 +168,7 @@ fn a_later_file_does_not_replace_the_messages_of_an_earlier_one() {
     let files = ["a.dbc", "b.dbc", "c.dbc"].map(|name| folder.path().join(name));
     std::fs::write(&files[0], "BO_ 1 A: 8 X\n").expect("write");
     std::fs::write(&files[1], "BO_ 1 B: 8 X\nBO_ 2 C: 8 X\nBO_ 4096 D: 8 X\n").expect("write");
-    let (database, faults) = Database::load(&files);
+    let (database, faults) = crate::source::dbc_files::load(&files);
     let names: Vec<_> = database.messages().iter().map(|message| &*message.name).collect();
     assert_eq!(names, ["A", "C"]);
     let shown: Vec<_> = faults.iter().map(ToString::to_string).collect();
