@@ -63,8 +63,9 @@ impl Guest {
     /// # Errors
     /// When the kernel does not boot, the script fails or takes longer than `limit`; with all that was printed.
     pub fn run(&self, script: &str, limit: Duration) -> anyhow::Result<()> {
-        let agent = program::path("milepost-agent")?.canonicalize()?;
-        let script = format!("AGENT='{}'\n{PRELUDE}\n{script}", agent.display());
+        // Into the folder that the guest sees: the guest has a /tmp of its own, and the project may be in ours.
+        std::fs::copy(program::path("milepost-agent")?, self.path("milepost-agent"))?;
+        let script = format!("AGENT=/mnt/milepost-agent\n{PRELUDE}\n{script}");
         let outcome = uml::run(&self.kernel, self.folder.path(), &script, limit)?;
         anyhow::ensure!(outcome.code == Some(0), "the guest's script ended with {:?}:\n{}", outcome.code, outcome.log);
         Ok(())

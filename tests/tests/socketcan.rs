@@ -11,6 +11,7 @@ use std::time::Duration;
 use milepost_agent::reporting::{Reporter, ReportingPolicy};
 use milepost_agent::source::can::{Observer, candump};
 use milepost_agent::source::fault::Faults;
+use milepost_proto::reading::Health;
 use milepost_proto::{Lane, Reading, Record, TimeQuality, Timestamp};
 use serde_json::Value;
 use system_tests::guest::{Guest, faults};
@@ -124,14 +125,20 @@ fn play_and_compare(log: &str) {
     decoded.check(&guest.source("end", "bus").expect("kept"), 1);
     let spooled = |lane| guest.spooled(lane).expect("a spool").into_iter().map(|record| record.reading);
     let signals: Vec<Reading> = spooled(Lane::Telemetry).collect();
-    let diagnostics: Vec<Reading> =
-        spooled(Lane::Event).filter(|reading| matches!(reading, Reading::Diagnostic(_))).collect();
-    println!("{} frames: {} signals and {} trouble codes kept", log.lines().count(), signals.len(), diagnostics.len());
+    // What the agent says of itself is no part of the log.
+    let events: Vec<Reading> = spooled(Lane::Event).filter(|reading| !matches!(reading, Reading::Health(_))).collect();
+    println!("{} frames: {} signals and {} events kept", log.lines().count(), signals.len(), events.len());
     assert!(!signals.is_empty(), "a recording without signals proves nothing");
     assert_eq!(signals, decoded.kept(Lane::Telemetry));
-    assert_eq!(diagnostics, decoded.kept(Lane::Event));
+    assert_eq!(events, decoded.kept(Lane::Event));
     let sent = std::fs::read_to_string(guest.path("sent")).expect("kept");
     assert_eq!(sent.trim().parse(), Ok(log.lines().count() + 1), "the log and the sentinel; the agent sends nothing");
+}
+
+/// Whether a reading is of the bus, not of the agent itself.
+fn is_of_the_bus(reading: &Reading) -> bool {
+    use Health::{SourceHeard, SourceLost, Started};
+    !matches!(reading, Reading::Health(Started { .. } | SourceHeard { .. } | SourceLost { .. }))
 }
 
 /// The kernel's own SLCAN driver is at the other end of the line.
@@ -170,7 +177,7 @@ fn an_adapter_on_a_serial_line_and_the_kernels_driver_hear_the_same() {
     decoded.check(&guest.source("end", "line").expect("kept"), 1);
 }
 
-/// Frames of one kind with two signals each, so that readings count frames.
+/// Frames of one kind, so that readings count frames.
 fn engine_speeds(frames: usize) -> String {
     (0..frames).fold(String::new(), |mut log, index| {
         let [low, high] = u16::try_from(index % 60_000).expect("16 bits").to_le_bytes();
@@ -208,9 +215,10 @@ fn a_full_bus_is_heard_whole_and_what_a_stopped_agent_misses_is_counted() {
     guest.run(script, LIMIT).expect("runs");
     let sending = std::fs::read_to_string(guest.path("sending")).expect("kept");
     let uptimes: Vec<f64> = sending.split_whitespace().map(|text| text.parse().expect("seconds")).collect();
+    let per_frame = Decoded::of(&engine_speeds(100)).readings.len() as u64 / 100;
     let count = |name: &str| {
         let source = guest.source(name, "bus").expect("kept");
-        let heard = source["observed"].as_u64().expect("a number") / 2;
+        let heard = source["observed"].as_u64().expect("a number") / per_frame;
         (heard, faults(&source).get("dropped").copied().unwrap_or(0))
     };
     let (full, flood) = (count("full"), count("flood"));
