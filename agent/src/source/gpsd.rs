@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::gnss::{FixJudge, FixPolicy};
+use super::reopening::{Patience, Reopening};
 use super::{ShuttingDown, SourceLink, SourceNews};
 
 mod decoder;
@@ -29,9 +30,6 @@ const SILENCE: Duration = Duration::from_millis(200);
 const SILENCES_MAX: u32 = 75;
 /// Longest wait for a connection.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
-/// First wait before the next attempt; doubled up to the longest.
-const RETRY_MIN: Duration = Duration::from_secs(1);
-const RETRY_MAX: Duration = Duration::from_secs(30);
 
 /// Where gpsd is, and what of it to use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,16 +64,14 @@ pub async fn run(server: GpsdServer, link: SourceLink, shutdown: CancellationTok
 }
 
 async fn keep_connected(server: &GpsdServer, link: &SourceLink) -> Result<(), ShuttingDown> {
-    let mut wait = RETRY_MIN;
-    let mut told = None;
+    let mut reopening = Reopening::new(Patience::default());
     loop {
         let why = match connect(server).await {
             Ok(stream) => {
-                link.tell(SourceNews::Opened).await?;
-                told = None;
+                reopening.opened(link).await?;
                 let (why, heard) = listen(stream, server, link).await?;
                 if heard {
-                    wait = RETRY_MIN;
+                    reopening.heard();
                 }
                 why
             }
@@ -84,12 +80,7 @@ async fn keep_connected(server: &GpsdServer, link: &SourceLink) -> Result<(), Sh
                 server.host, server.port
             ),
         };
-        if told.as_ref() != Some(&why) {
-            link.tell(SourceNews::Lost { why: why.clone() }).await?;
-            told = Some(why);
-        }
-        tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(RETRY_MAX);
+        reopening.lost(why, link).await?;
     }
 }
 

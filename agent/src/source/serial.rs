@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::gnss::{FixJudge, FixPolicy};
 use super::nmea::{Checksum, Decoder, Epoch};
+use super::reopening::{Patience, Reopening};
 use super::{Observation, ShuttingDown, SourceLink, SourceNews};
 use speed::SpeedSearch;
 
@@ -54,23 +55,15 @@ pub struct SerialLine {
     pub receiver: NmeaReceiver,
     /// A silence this long ends an epoch.
     pub silence: Duration,
-    /// First wait before the line is opened again; doubled up to `reopen_max`.
-    pub reopen_min: Duration,
-    /// Longest wait before the line is opened again.
-    pub reopen_max: Duration,
+    /// How patient to be when it is lost.
+    pub patience: Patience,
 }
 
 impl SerialLine {
     /// A line with the usual patience: 300 ms, and 1 s to 30 s.
     #[must_use]
     pub fn new(path: &Path, receiver: NmeaReceiver) -> Self {
-        Self {
-            path: path.to_owned(),
-            receiver,
-            silence: Duration::from_millis(300),
-            reopen_min: Duration::from_secs(1),
-            reopen_max: Duration::from_secs(30),
-        }
+        Self { path: path.to_owned(), receiver, silence: Duration::from_millis(300), patience: Patience::default() }
     }
 
     /// The same line with a recording on it that plays `speed` times faster: its silences are shorter by as much.
@@ -117,28 +110,21 @@ pub async fn run(line: SerialLine, link: SourceLink, shutdown: CancellationToken
 
 async fn keep_open(line: &SerialLine, link: &SourceLink) -> Result<(), ShuttingDown> {
     let mut speed = SpeedSearch::new(&line.receiver.bauds, link.clock().monotonic_ms());
-    let mut wait = line.reopen_min;
-    let mut told = None;
+    let mut reopening = Reopening::new(line.patience);
     loop {
         let why = match line.open(speed.baud()) {
             Ok(stream) => {
-                link.tell(SourceNews::Opened).await?;
-                told = None;
+                reopening.opened(link).await?;
                 speed.reopened(link.clock().monotonic_ms());
                 let (why, heard) = listen(stream, line, &mut speed, link).await?;
                 if heard {
-                    wait = line.reopen_min;
+                    reopening.heard();
                 }
                 why
             }
             Err(why) => why,
         };
-        if told.as_ref() != Some(&why) {
-            link.tell(SourceNews::Lost { why: why.clone() }).await?;
-            told = Some(why);
-        }
-        tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(line.reopen_max);
+        reopening.lost(why, link).await?;
     }
 }
 
@@ -274,8 +260,7 @@ mod tests {
             let (clock, shutdown) = (Clock::system(), CancellationToken::new());
             let line = SerialLine {
                 silence,
-                reopen_min: Duration::from_millis(5),
-                reopen_max: Duration::from_millis(10),
+                patience: Patience { min: Duration::from_millis(5), max: Duration::from_millis(10) },
                 ..SerialLine::new(&folder.path().join("gnss"), receiver)
             };
             let link = SourceLink::new("gnss", sender, clock.clone());
