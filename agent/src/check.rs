@@ -132,7 +132,7 @@ fn judge(source: &SourceConfig, heard: &Heard) -> Finding {
     if let Some(why) = &heard.lost {
         return Finding::new(what, Err(why.clone()));
     }
-    let receiver = matches!(source.kind, SourceKind::NmeaSerial { .. } | SourceKind::Gpsd(_));
+    let receiver = source.kind.is_receiver();
     if heard.reports == 0 && !faults.is_empty() {
         let mend = if receiver { "is this the right device, at the right baud?" } else { "is this the right device?" };
         return Finding::new(what, Err(format!("only unusable input was heard ({faults}); {mend}")));

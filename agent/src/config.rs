@@ -238,6 +238,18 @@ baud = 4800
         );
     }
 
+    /// What sets the clock decides whether the low-water mark may be claimed before it has.
+    #[test]
+    fn every_kind_of_receiver_is_one_and_a_bus_is_none() {
+        let text = format!(
+            "{GOOD}\n[[source]]\nname = \"shared\"\nkind = \"gpsd\"\n\
+             [[source]]\nname = \"bus\"\nkind = \"socketcan\"\ninterface = \"can0\"\n"
+        );
+        let sources = Config::parse(&text, Path::new("/")).expect("no mistakes").sources;
+        let receivers: Vec<_> = sources.iter().map(|source| source.kind.is_receiver()).collect();
+        assert_eq!(receivers, [true, true, false]);
+    }
+
     #[test]
     fn paths_are_taken_from_the_files_folder() {
         let config = Config::parse(GOOD, Path::new("/srv")).expect("no mistakes");

@@ -76,6 +76,12 @@ impl SourceKind {
         }
     }
 
+    /// Whether it is a satellite receiver, which sets the clock sooner or later.
+    #[must_use]
+    pub const fn is_receiver(&self) -> bool {
+        matches!(self, Self::NmeaSerial { .. } | Self::Gpsd(_))
+    }
+
     /// Whether it is a vehicle bus.
     const fn is_bus(&self) -> bool {
         match self {

@@ -9,7 +9,6 @@ use tracing::{error, warn};
 
 use super::EventLoop;
 use crate::clock::Clock;
-use crate::config::SourceKind;
 use crate::event::{Event, Uplinked};
 use crate::spool::{Settled, SpoolError};
 use crate::uplink::client::GatewayClient;
@@ -84,8 +83,7 @@ impl EventLoop {
 
     /// Everything that sources said so far is in the recorder's memory or in the spool.
     pub(super) fn handle_caught_up(&mut self) {
-        let has_receiver =
-            self.config.sources.iter().any(|source| matches!(source.kind, SourceKind::NmeaSerial { .. }));
+        let has_receiver = self.config.sources.iter().any(|source| source.kind.is_receiver());
         self.idle_mark = idle_mark(&self.clock, has_receiver);
     }
 

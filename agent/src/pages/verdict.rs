@@ -141,8 +141,9 @@ const fn mend_lost(kind: &str) -> &'static str {
 }
 
 fn judge_position(status: &Status) -> Option<Finding> {
+    let is_receiver = |kind: &str| matches!(kind, "nmea_serial" | "gpsd");
     let receiver_heard =
-        status.sources.iter().any(|source| source.kind == "nmea_serial" && source.state == SourceHealth::Heard);
+        status.sources.iter().any(|source| is_receiver(&source.kind) && source.state == SourceHealth::Heard);
     (receiver_heard && status.position.is_none() && status.uptime_s > SETTLING_S).then(|| {
         attention(
             "The receiver talks but has no position.",
