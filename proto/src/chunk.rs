@@ -45,6 +45,34 @@ pub enum ChunkBody {
     },
     /// Nothing: these sequences were lost, and why.
     Gap(Gap),
+    /// What thinning left of the range's records, by sequence, in order; the other sequences are counted loss.
+    Thinned {
+        /// The boot in which they were recorded.
+        boot_id: BootId,
+        /// Sequence and record.
+        kept: Vec<(u64, Record)>,
+    },
+}
+
+impl ChunkBody {
+    /// The boot in which its records were recorded; absent for a gap.
+    #[must_use]
+    pub const fn boot_id(&self) -> Option<BootId> {
+        match self {
+            Self::Records { boot_id, .. } | Self::Thinned { boot_id, .. } => Some(*boot_id),
+            Self::Gap(_) => None,
+        }
+    }
+
+    /// Its records with their sequences, for a chunk that covers `range`.
+    #[must_use]
+    pub fn into_numbered(self, range: SequenceRange) -> Vec<(u64, Record)> {
+        match self {
+            Self::Records { records, .. } => (range.first()..).zip(records).collect(),
+            Self::Thinned { kept, .. } => kept,
+            Self::Gap(_) => Vec::new(),
+        }
+    }
 }
 
 /// Why a chunk cannot be used.
@@ -69,6 +97,9 @@ pub enum ChunkFault {
         /// The records it holds.
         records: usize,
     },
+    /// A thinned body whose sequences are not in order within its range.
+    #[error("the records that thinning left do not lie in order within {0}")]
+    Kept(SequenceRange),
     /// More records than [`CHUNK_RECORDS_MAX`].
     #[error("{0} records in one chunk, at most {CHUNK_RECORDS_MAX} are allowed")]
     TooMany(usize),
@@ -87,6 +118,15 @@ impl Chunk {
             return Err(ChunkFault::Count { range: SequenceRange::single(first_sequence), records: 0 });
         };
         Self::from_body(range, &ChunkBody::Records { boot_id, records })
+    }
+
+    /// Seals what thinning left of `range`: sequences and records, in order; the other sequences are counted loss.
+    ///
+    /// # Errors
+    /// [`ChunkFault::TooMany`] above [`CHUNK_RECORDS_MAX`], [`ChunkFault::Kept`] for none, or not in order within `range`.
+    pub fn seal_thinned(range: SequenceRange, boot_id: BootId, kept: Vec<(u64, Record)>) -> Result<Self, ChunkFault> {
+        check_kept(range, &kept)?;
+        Self::from_body(range, &ChunkBody::Thinned { boot_id, kept })
     }
 
     /// A gap over `range`.
@@ -112,16 +152,29 @@ impl Chunk {
             return Err(ChunkFault::Checksum { claimed: self.checksum, found });
         }
         let body: ChunkBody = postcard::from_bytes(&self.body).map_err(|error| ChunkFault::Body(error.to_string()))?;
-        if let ChunkBody::Records { records, .. } = &body {
-            if records.len() > CHUNK_RECORDS_MAX {
-                return Err(ChunkFault::TooMany(records.len()));
+        match &body {
+            ChunkBody::Records { records, .. } if records.len() > CHUNK_RECORDS_MAX => {
+                Err(ChunkFault::TooMany(records.len()))
             }
-            if records.len() as u64 != self.range.count() {
-                return Err(ChunkFault::Count { range: self.range, records: records.len() });
+            ChunkBody::Records { records, .. } if records.len() as u64 != self.range.count() => {
+                Err(ChunkFault::Count { range: self.range, records: records.len() })
             }
+            ChunkBody::Thinned { kept, .. } => check_kept(self.range, kept).map(|()| body),
+            ChunkBody::Records { .. } | ChunkBody::Gap(_) => Ok(body),
         }
-        Ok(body)
     }
+}
+
+fn check_kept(range: SequenceRange, kept: &[(u64, Record)]) -> Result<(), ChunkFault> {
+    if kept.len() > CHUNK_RECORDS_MAX {
+        return Err(ChunkFault::TooMany(kept.len()));
+    }
+    let is_within = |sequence: u64| (range.first()..=range.last()).contains(&sequence);
+    let is_ordered = kept.is_sorted_by(|(a, _), (b, _)| a < b);
+    if kept.is_empty() || !is_ordered || !kept.iter().all(|(sequence, _)| is_within(*sequence)) {
+        return Err(ChunkFault::Kept(range));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -156,6 +209,21 @@ mod tests {
         chunk.body[3] ^= 1;
         chunk.range = SequenceRange::new(7, 9).expect("range");
         assert!(matches!(chunk.open(), Err(ChunkFault::Count { records: 1, .. })));
+    }
+
+    #[test]
+    fn what_thinning_left_keeps_its_sequences() {
+        let range = SequenceRange::new(10, 99).expect("range");
+        let kept = vec![(12, record(true)), (99, record(false))];
+        let chunk = Chunk::seal_thinned(range, BootId([1; 16]), kept.clone()).expect("sealed");
+        assert_eq!(chunk.open().expect("opens").into_numbered(range), kept);
+        let check = |kept: Vec<(u64, Record)>| {
+            assert_eq!(Chunk::seal_thinned(range, BootId([1; 16]), kept), Err(ChunkFault::Kept(range)));
+        };
+        check(Vec::new());
+        check(vec![(9, record(true))]);
+        check(vec![(12, record(true)), (12, record(true))]);
+        check(vec![(100, record(true))]);
     }
 
     #[test]

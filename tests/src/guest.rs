@@ -104,7 +104,7 @@ fn spooled(spool: &Path, lane: Lane) -> anyhow::Result<Vec<Record>> {
             let chunk = Chunk { range, checksum: row.get(2)?, body: row.get(3)? };
             match chunk.open()? {
                 ChunkBody::Records { records: more, .. } => records.extend(more),
-                ChunkBody::Gap(_) => anyhow::bail!("the spool holds a gap at {range}"),
+                ChunkBody::Gap(_) | ChunkBody::Thinned { .. } => anyhow::bail!("records are missing in {range}"),
             }
         }
     }

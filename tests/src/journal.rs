@@ -40,10 +40,8 @@ impl Journal {
             journal.contested += row.get::<_, usize>(6)?;
             let chunk = Chunk { range, checksum: row.get(5)?, body: row.get(7)? };
             match chunk.open().with_context(|| format!("journalled chunk {range} of {key:?}"))? {
-                ChunkBody::Records { records, .. } => {
-                    journal.lanes.entry(key).or_default().extend((range.first()..).zip(records));
-                }
                 ChunkBody::Gap(_) => journal.gaps.entry(key).or_default().push(range),
+                body => journal.lanes.entry(key).or_default().extend(body.into_numbered(range)),
             }
         }
         Ok(journal)

@@ -16,7 +16,7 @@ pub fn judge(
     lane: Lane,
     spool_id: SpoolId,
     range: SequenceRange,
-    records: &[Record],
+    records: &[(u64, Record)],
     keys: &[&[u8]],
 ) -> (SealState, Option<[Sha256; 2]>) {
     if lane != Lane::Evidence {
@@ -29,8 +29,8 @@ pub fn judge(
     let mut expected_prev = (range.first() == 1).then(|| chain_start(spool_id));
     let mut ends = None;
     let mut state = SealState::Ok;
-    for (sequence, record) in (range.first()..).zip(records) {
-        let (Some(seal), Some(digest)) = (&record.seal, digest_of(record, sequence)) else {
+    for (sequence, record) in records {
+        let (Some(seal), Some(digest)) = (&record.seal, digest_of(record, *sequence)) else {
             return (SealState::Absent, None);
         };
         let linked = expected_prev.is_none_or(|expected| expected == seal.prev_hash);
@@ -93,6 +93,7 @@ mod tests {
             let mut records = device.records(3);
             change(&mut records);
             let range = SequenceRange::starting_at(first, records.len() as u64).expect("a range");
+            let records: Vec<_> = (first..).zip(records).collect();
             let keys = [device.key.public_key().as_ref()];
             assert_eq!(judge(Lane::Evidence, SPOOL, range, &records, &keys).0, expected);
         };
@@ -108,7 +109,8 @@ mod tests {
         let (device, other) = (Device::new(), Device::new());
         let range = SequenceRange::starting_at(1, 2).expect("a range");
         let keys = [other.key.public_key().as_ref()];
-        let (state, chain) = judge(Lane::Evidence, SPOOL, range, &device.records(2), &keys);
+        let records: Vec<_> = (1..).zip(device.records(2)).collect();
+        let (state, chain) = judge(Lane::Evidence, SPOOL, range, &records, &keys);
         assert_eq!((state, chain.map(|[begin, _]| begin)), (SealState::Broken, Some(chain_start(SPOOL))));
     }
 }

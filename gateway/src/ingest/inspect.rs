@@ -5,7 +5,7 @@
 //! arrived, because what has not happened yet can still be told.
 
 use milepost_proto::uplink::Refusal;
-use milepost_proto::{BootId, Chunk, ChunkBody, Lane, Record, Timestamp, UplinkRequest};
+use milepost_proto::{BootId, Chunk, Lane, Record, Timestamp, UplinkRequest};
 
 use super::evidence;
 use super::peer::Peer;
@@ -74,10 +74,10 @@ impl Inspected {
             chunk.open().map_err(|fault| format!("{fault}; report these sequences as a gap"))
         };
         let content = match body {
-            Ok(ChunkBody::Gap(_)) => None,
-            Ok(ChunkBody::Records { boot_id, records }) => {
-                Some(self.content(peer, clock, lane, &chunk, boot_id, &records))
-            }
+            Ok(body) => body.boot_id().map(|boot_id| {
+                let records = body.into_numbered(range);
+                self.content(peer, clock, lane, &chunk, boot_id, &records)
+            }),
             Err(reason) => {
                 self.trouble(TroubleKind::Refused, lane, format!("sequences {range}: {reason}"));
                 self.refusals.push((lane, Refusal { range, reason }));
@@ -95,7 +95,7 @@ impl Inspected {
         lane: Lane,
         chunk: &Chunk,
         boot_id: BootId,
-        records: &[Record],
+        records: &[(u64, Record)],
     ) -> Content {
         let (seal, chain) = evidence::judge(lane, self.arrival.spool_id, chunk.range, records, &peer.keys());
         if seal == SealState::Broken {
@@ -106,9 +106,9 @@ impl Inspected {
             );
             self.trouble(TroubleKind::SealBroken, lane, detail);
         }
-        let times = || records.iter().map(|record| record.event_time);
+        let times = || records.iter().map(|(_, record)| record.event_time);
         let event_times = [times().min().unwrap_or_default(), times().max().unwrap_or_default()];
-        let oldest_ms = records.iter().map(|record| record.monotonic_ms).min();
+        let oldest_ms = records.iter().map(|(_, record)| record.monotonic_ms).min();
         let age_ms =
             oldest_ms.filter(|_| boot_id == clock.boot_id).map(|oldest| clock.monotonic_ms.saturating_sub(oldest));
         Content { boot_id, event_times, age_ms, seal, chain }

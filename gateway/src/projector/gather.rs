@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use milepost_proto::{
-    ChunkBody, DeviceId, FleetId, Lane, Position, Reading, Record, RecordId, SequenceRange, Timestamp, VehicleId,
+    DeviceId, FleetId, Lane, Position, Reading, Record, RecordId, SequenceRange, Timestamp, VehicleId,
 };
 use rusqlite::Connection;
 
@@ -96,7 +96,6 @@ pub fn each_standing(
     mut take: impl FnMut(&RecordId, &Record),
 ) -> StoreResult<Option<()>> {
     let Ok(body) = row.chunk.open() else { return Ok(None) };
-    let ChunkBody::Records { records, .. } = body else { return Ok(Some(())) };
     let rivals =
         if row.contested { journal::claims(connection, &row.key, row.chunk.range, through)? } else { Vec::new() };
     let own = (row.chunk.checksum, row.chunk.range);
@@ -107,10 +106,10 @@ pub fn each_standing(
         lane: row.key.lane,
         sequence: 0,
     };
-    for (sequence, record) in (row.chunk.range.first()..).zip(&records) {
+    for (sequence, record) in body.into_numbered(row.chunk.range) {
         if stands(own, sequence, &rivals) {
             id.sequence = sequence;
-            take(&id, record);
+            take(&id, &record);
         }
     }
     Ok(Some(()))
