@@ -5,6 +5,7 @@
 //! can be trusted. In a replay the clocks run ×N faster from the recording's own start, so that recorded inputs, driver
 //! captures and low-water marks share one time line.
 
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -27,12 +28,23 @@ pub struct Clock {
     last_fix: Arc<Mutex<Option<LastFix>>>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 enum Pace {
     /// The device's own clocks.
     Real,
     /// A recording that began at this time runs this many times faster.
     Replay { began: Timestamp, speed: f64 },
+    /// Whoever made it says what time it is.
+    Told(Arc<ToldTime>),
+}
+
+/// The clocks of a simulated device, set by hand.
+#[derive(Debug, Default)]
+pub struct ToldTime {
+    /// Milliseconds on the monotonic clock since boot.
+    pub monotonic_ms: AtomicU64,
+    /// What the operating system's clock says, milliseconds since the Unix epoch.
+    pub system_ms: AtomicI64,
 }
 
 #[derive(Clone, Copy)]
@@ -55,32 +67,41 @@ impl Clock {
         Self { pace: Pace::Replay { began, speed: speed.max(0.01) }, ..Self::system() }
     }
 
+    /// The clocks of a simulated device that has just booted.
+    #[must_use]
+    pub fn told(told: Arc<ToldTime>) -> Self {
+        Self { pace: Pace::Told(told), ..Self::system() }
+    }
+
     /// How many times faster than real time this clock runs.
     #[must_use]
     pub fn speed(&self) -> f64 {
-        match self.pace {
-            Pace::Real => 1.0,
-            Pace::Replay { speed, .. } => speed,
+        match &self.pace {
+            Pace::Real | Pace::Told(_) => 1.0,
+            Pace::Replay { speed, .. } => *speed,
         }
     }
 
     /// Real milliseconds since the device booted (since the process started where the system does not say).
     #[must_use]
     pub fn monotonic_ms(&self) -> u64 {
-        u64::try_from(since_boot().as_millis()).unwrap_or(u64::MAX)
+        match &self.pace {
+            Pace::Told(told) => told.monotonic_ms.load(Ordering::Relaxed),
+            Pace::Real | Pace::Replay { .. } => u64::try_from(since_boot().as_millis()).unwrap_or(u64::MAX),
+        }
     }
 
     /// The best estimate of UTC, and how far it can be trusted.
     #[must_use]
     pub fn wall(&self) -> (Timestamp, TimeQuality) {
-        match self.pace {
+        match &self.pace {
             Pace::Replay { began, speed } => {
                 let elapsed_ms = self.started.elapsed().as_secs_f64() * speed * 1e3;
                 #[expect(clippy::cast_possible_truncation, reason = "float to integer casts saturate")]
                 let now = began.plus_millis(elapsed_ms as i64);
                 (now, TimeQuality { source: TimeSource::Gnss, error_ms: FIX_ERROR_MS })
             }
-            Pace::Real => self.estimate(),
+            Pace::Real | Pace::Told(_) => self.estimate(),
         }
     }
 
@@ -100,11 +121,18 @@ impl Clock {
                 (now, TimeQuality { source: TimeSource::Gnss, error_ms: FIX_ERROR_MS.saturating_add(drift_ms) })
             }
             None => {
-                let now = system_time();
+                let now = self.system_time();
                 let plausible = now >= PLAUSIBLE_SINCE;
                 let quality = TimeQuality { source: TimeSource::Network, error_ms: SYSTEM_ERROR_MS };
                 (now, if plausible { quality } else { TimeQuality::UNKNOWN })
             }
+        }
+    }
+
+    fn system_time(&self) -> Timestamp {
+        match &self.pace {
+            Pace::Told(told) => Timestamp::from_millis(told.system_ms.load(Ordering::Relaxed)),
+            Pace::Real | Pace::Replay { .. } => system_time(),
         }
     }
 }

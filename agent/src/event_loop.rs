@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::event::{Event, Uplinked};
 use crate::spool::{Measure, Opened, Spool, SpoolError};
 use crate::status::{SpoolStatus, Status, UplinkStatus};
-use crate::uplink::client::GatewayClient;
+use crate::uplink::outgoing::Carrier;
 use crate::uplink::{Uplink, UplinkPolicy};
 use recording::Recorder;
 use source_board::SourceBoard;
@@ -31,6 +31,9 @@ use uplinking::Traffic;
 
 /// How often the status is published and the watchdog told that the loop lives.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
+
+/// Uniform in 0..1, another one each time.
+pub type Chance = Box<dyn FnMut() -> f64 + Send>;
 
 /// What the loop is made of; everything that touches the world comes from outside.
 pub struct Parts {
@@ -46,22 +49,20 @@ pub struct Parts {
     pub opened: Opened,
     /// What the gateway sent down before.
     pub down_link: Vec<DownLinkItem>,
-    /// The way to the gateway.
-    pub client: GatewayClient,
-    /// Where events come from, and how tasks send theirs.
-    pub events: (mpsc::Sender<Event>, mpsc::Receiver<Event>),
+    /// The way to the gateway; what comes of it returns as an event.
+    pub carrier: Carrier,
     /// Where the status goes.
     pub status: watch::Sender<Status>,
     /// Where the current trip goes.
     pub trip: watch::Sender<Option<Trip>>,
     /// Uniform in 0..1, for jitter.
-    pub chance: fn() -> f64,
+    pub chance: Chance,
     /// Tells the service manager that the loop lives.
     pub alive: fn(),
 }
 
-/// The agent at work.
-struct EventLoop {
+/// The agent at work, one step at a time: [`run`] makes a program of it, a simulated world makes many.
+pub struct EventLoop {
     config: Config,
     clock: Clock,
     spool: Spool,
@@ -78,7 +79,7 @@ struct EventLoop {
     /// wait for the loop, and is absent while nobody knows the time.
     idle_mark: Option<Timestamp>,
     status: watch::Sender<Status>,
-    chance: fn() -> f64,
+    chance: Chance,
     alive: fn(),
 }
 
@@ -124,46 +125,19 @@ pub fn first_status(config: &Config, clock: &Clock, boot_id: BootId) -> Status {
 ///
 /// # Errors
 /// [`SpoolError::Closed`] when the spool can go on only after a new start.
-pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), SpoolError> {
-    let (own_events, mut events) = parts.events;
-    let spool_id = parts.opened.spool_id;
-    let uplink = Uplink::new(UplinkPolicy {
-        gather_ms: parts.config.gateway.gather_ms,
-        heartbeat_ms: parts.config.gateway.heartbeat_s * 1_000,
-        retry_ms_max: parts.config.gateway.retry_s_max * 1_000,
-    });
-    let mut agent = EventLoop {
-        started_ms: parts.clock.monotonic_ms(),
-        recorder: Recorder::new(
-            parts.spool.clone(),
-            parts.clock.clone(),
-            parts.boot_id,
-            parts.config.reporting.clone(),
-            parts.config.spool.group_ms,
-        ),
-        sources: SourceBoard::new(&parts.config),
-        trip: TripKeeper::new(parts.trip, parts.down_link),
-        traffic: Traffic::new(parts.client, own_events, spool_id, parts.boot_id),
-        config: parts.config,
-        clock: parts.clock,
-        spool: parts.spool,
-        spool_id: spool_id.to_string(),
-        boot_id: parts.boot_id,
-        uplink,
-        measure: Measure::default(),
-        idle_mark: None,
-        status: parts.status,
-        chance: parts.chance,
-        alive: parts.alive,
-    };
-    agent.handle_start(parts.opened.quarantined).await;
+pub async fn run(
+    parts: Parts,
+    mut events: mpsc::Receiver<Event>,
+    shutdown: CancellationToken,
+) -> Result<(), SpoolError> {
+    let mut agent = EventLoop::start(parts).await;
     let mut tick = tokio::time::interval(STATUS_EVERY);
     loop {
         if events.is_empty() {
             agent.handle_caught_up();
         }
         agent.act().await;
-        if agent.spool.has_ended() {
+        if agent.has_ended() {
             return Err(SpoolError::Closed);
         }
         let pause = agent.pause();
@@ -175,12 +149,59 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), SpoolE
             () = tokio::time::sleep(pause) => {}
         }
     }
-    agent.recorder.finish().await;
+    agent.finish().await;
     info!("committed what was in memory; shutting down");
     Ok(())
 }
 
 impl EventLoop {
+    /// An agent that has recorded its start.
+    pub async fn start(parts: Parts) -> Self {
+        let spool_id = parts.opened.spool_id;
+        let uplink = Uplink::new(UplinkPolicy {
+            gather_ms: parts.config.gateway.gather_ms,
+            heartbeat_ms: parts.config.gateway.heartbeat_s * 1_000,
+            retry_ms_max: parts.config.gateway.retry_s_max * 1_000,
+        });
+        let mut agent = Self {
+            started_ms: parts.clock.monotonic_ms(),
+            recorder: Recorder::new(
+                parts.spool.clone(),
+                parts.clock.clone(),
+                parts.boot_id,
+                parts.config.reporting.clone(),
+                parts.config.spool.group_ms,
+            ),
+            sources: SourceBoard::new(&parts.config),
+            trip: TripKeeper::new(parts.trip, parts.down_link),
+            traffic: Traffic::new(parts.carrier, spool_id, parts.boot_id),
+            config: parts.config,
+            clock: parts.clock,
+            spool: parts.spool,
+            spool_id: spool_id.to_string(),
+            boot_id: parts.boot_id,
+            uplink,
+            measure: Measure::default(),
+            idle_mark: None,
+            status: parts.status,
+            chance: parts.chance,
+            alive: parts.alive,
+        };
+        agent.handle_start(parts.opened.quarantined).await;
+        agent
+    }
+
+    /// Whether only a new start can give a spool that works.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.spool.has_ended()
+    }
+
+    /// Commits what is still in memory.
+    pub async fn finish(&mut self) {
+        self.recorder.finish().await;
+    }
+
     async fn handle_start(&mut self, quarantined: Option<String>) {
         let version = env!("CARGO_PKG_VERSION").to_owned();
         self.recorder.record(Reading::Health(Health::Started { version }));
@@ -191,7 +212,8 @@ impl EventLoop {
         self.recorder.commit().await;
     }
 
-    async fn handle(&mut self, event: Event) {
+    /// Takes what happened.
+    pub async fn handle(&mut self, event: Event) {
         match event {
             Event::Source(report) => {
                 let now_ms = self.clock.monotonic_ms();
@@ -220,7 +242,7 @@ impl EventLoop {
     }
 
     /// Does what is due: commits the group, then whatever the uplink wants.
-    async fn act(&mut self) {
+    pub async fn act(&mut self) {
         if self.recorder.is_due() {
             self.recorder.commit().await;
             self.refresh().await;
@@ -228,14 +250,20 @@ impl EventLoop {
         self.send_if_due().await;
     }
 
+    /// When something is due next, milliseconds on the monotonic clock; absent while only an event can bring it.
+    #[must_use]
+    pub fn due_ms(&self) -> Option<u64> {
+        [self.recorder.due_ms(), self.next_send_ms(self.clock.monotonic_ms())].into_iter().flatten().min()
+    }
+
     /// How long nothing is due.
     fn pause(&self) -> Duration {
         let now_ms = self.clock.monotonic_ms();
-        let due_ms = [self.recorder.due_ms(), self.next_send_ms(now_ms)].into_iter().flatten().min();
-        Duration::from_millis(due_ms.map_or(1_000, |due_ms| due_ms.saturating_sub(now_ms).min(1_000)))
+        Duration::from_millis(self.due_ms().map_or(1_000, |due_ms| due_ms.saturating_sub(now_ms).min(1_000)))
     }
 
-    async fn handle_tick(&mut self) {
+    /// A second has passed.
+    pub async fn handle_tick(&mut self) {
         self.recorder.release_stale();
         self.refresh().await;
         (self.alive)();

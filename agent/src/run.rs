@@ -17,6 +17,7 @@ use crate::pages::{self, PagesState};
 use crate::source::{self, SourceLink, SourceNews};
 use crate::spool::{Spool, SpoolOptions};
 use crate::uplink::client::GatewayClient;
+use crate::uplink::outgoing;
 use crate::{identity, intake};
 
 /// The kernel's name for this boot.
@@ -66,16 +67,15 @@ pub async fn run(config: Config, clock: Clock, shutdown: CancellationToken) -> a
         spool,
         opened,
         down_link,
-        client,
-        events: (events, inbox),
+        carrier: outgoing::over_https(client, events),
         status,
         trip,
-        chance,
+        chance: Box::new(chance),
         alive: notify_alive,
         config,
     };
     sd_notify::notify(&[sd_notify::NotifyState::Ready]).ok();
-    event_loop::run(parts, shutdown).await.context("the agent must start anew, which sets a damaged spool aside")
+    event_loop::run(parts, inbox, shutdown).await.context("the agent must start anew, which sets a damaged spool aside")
 }
 
 async fn serve_pages(http: &HttpConfig, state: PagesState, shutdown: CancellationToken) -> anyhow::Result<()> {

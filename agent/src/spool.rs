@@ -23,6 +23,7 @@ mod settle;
 mod writer;
 
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use milepost_proto::driver_app::Rejection;
 use milepost_proto::uplink::{BlobOffer, BlobState};
@@ -110,7 +111,16 @@ pub struct Opened {
 /// A handle to the writer; clones share it.
 #[derive(Clone)]
 pub struct Spool {
-    commands: mpsc::Sender<Command>,
+    writer: Writer,
+}
+
+/// Who carries out commands.
+#[derive(Clone)]
+enum Writer {
+    /// The writer thread: the caller goes on with other work while it commits.
+    Thread(mpsc::Sender<Command>),
+    /// Whoever asks: nothing happens but what is asked, so a simulated world repeats exactly.
+    Caller(Arc<Mutex<writer::Ledger>>),
 }
 
 type Reply<T> = oneshot::Sender<Result<T, SpoolError>>;
@@ -146,22 +156,23 @@ impl Spool {
     /// [`SpoolError::InUse`] when another agent has it; [`SpoolError::Full`] and [`SpoolError::File`] when it is in order,
     /// as far as can be told, but cannot be used now, or when not even a new file can be created there.
     pub fn open(options: SpoolOptions<'_>) -> Result<(Self, Opened, Vec<DownLinkItem>), SpoolError> {
-        let (file, opened) = file::open(options.path, options.boot_id, options.fresh_spool_id)?;
+        let (ledger, opened, down_link) = open_ledger(options)?;
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
-        let ledger = writer::Ledger {
-            connection: file.connection,
-            spool_id: opened.spool_id,
-            place: file.place,
-            quota_bytes: options.quota_bytes,
-            signer: options.signer,
-            unrecorded: writer::Unrecorded::new(),
-            damage: None,
-        };
         std::thread::Builder::new()
             .name("spool".to_owned())
             .spawn(move || ledger.run(inbox))
             .map_err(|error| SpoolError::File(error.to_string()))?;
-        Ok((Self { commands }, opened, file.down_link))
+        Ok((Self { writer: Writer::Thread(commands) }, opened, down_link))
+    }
+
+    /// Opens the file as [`Spool::open`] does, without a thread: each command is carried out, and committed alone, by
+    /// whoever awaits it, and is done at the first poll.
+    ///
+    /// # Errors
+    /// As [`Spool::open`].
+    pub fn open_without_thread(options: SpoolOptions<'_>) -> Result<(Self, Opened, Vec<DownLinkItem>), SpoolError> {
+        let (ledger, opened, down_link) = open_ledger(options)?;
+        Ok((Self { writer: Writer::Caller(Arc::new(Mutex::new(ledger))) }, opened, down_link))
     }
 
     /// Commits records of the event or telemetry lane.
@@ -245,14 +256,38 @@ impl Spool {
     /// Whether the writer has ended: the file was found damaged or gone, and only a new start gives a new one.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        self.commands.is_closed()
+        match &self.writer {
+            Writer::Thread(commands) => commands.is_closed(),
+            Writer::Caller(ledger) => ledger.lock().unwrap_or_else(PoisonError::into_inner).has_ended(),
+        }
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, SpoolError> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(command(reply)).await.map_err(|_| SpoolError::Closed)?;
+        let command = command(reply);
+        match &self.writer {
+            Writer::Thread(commands) => commands.send(command).await.map_err(|_| SpoolError::Closed)?,
+            Writer::Caller(ledger) => {
+                ledger.lock().unwrap_or_else(PoisonError::into_inner).carry_out_alone(command);
+            }
+        }
         answer.await.map_err(|_| SpoolError::Closed)?
     }
+}
+
+fn open_ledger(options: SpoolOptions<'_>) -> Result<(writer::Ledger, Opened, Vec<DownLinkItem>), SpoolError> {
+    let (file, opened) = file::open(options.path, options.boot_id, options.fresh_spool_id)?;
+    let ledger = writer::Ledger {
+        connection: file.connection,
+        spool_id: opened.spool_id,
+        place: file.place,
+        quota_bytes: options.quota_bytes,
+        signer: options.signer,
+        unrecorded: writer::Unrecorded::new(),
+        damage: None,
+        ended: false,
+    };
+    Ok((ledger, opened, file.down_link))
 }
 
 /// The oldest event time of some records.

@@ -7,6 +7,7 @@
 pub mod backoff;
 pub mod classify;
 pub mod client;
+pub mod outgoing;
 pub mod sent;
 
 use milepost_proto::uplink::BlobState;

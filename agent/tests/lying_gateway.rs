@@ -18,6 +18,7 @@ use milepost_agent::source::{Observation, SourceLink, SourceNews};
 use milepost_agent::spool::{Spool, SpoolOptions};
 use milepost_agent::status::{Status, UplinkHealth};
 use milepost_agent::uplink::client::GatewayClient;
+use milepost_agent::uplink::outgoing;
 use milepost_proto::driver_app::{ActionKind, DriverAction, RejectionCode};
 use milepost_proto::reading::Switch;
 use milepost_proto::uplink::{DownLinkKind, Receipt};
@@ -63,22 +64,22 @@ impl Bench {
         let link = SourceLink::new("http", events.clone(), clock.clone());
         link.tell(SourceNews::Observed { observations: readings, raw: None }).await.expect("room");
         let (status_sender, status) = watch::channel(event_loop::first_status(&config, &clock, BootId([2; 16])));
+        let client = GatewayClient::new(&format!("http://{address}"), no_tls()).expect("a client");
         let parts = Parts {
-            client: GatewayClient::new(&format!("http://{address}"), no_tls()).expect("a client"),
+            carrier: outgoing::over_https(client, events.clone()),
             clock: clock.clone(),
             boot_id: BootId([2; 16]),
             spool,
             opened,
             down_link,
-            events: (events.clone(), inbox),
             status: status_sender,
             trip: watch::channel(None).0,
-            chance: || 0.5,
+            chance: Box::new(|| 0.5),
             alive: || {},
             config,
         };
         let shutdown = CancellationToken::new();
-        let ended = event_loop::run(parts, shutdown.clone());
+        let ended = event_loop::run(parts, inbox, shutdown.clone());
         let task = tokio::spawn(async { ended.await.expect("the spool works") });
         Self { folder, clock, events, status, exchanges, shutdown, task }
     }

@@ -1,17 +1,15 @@
 //! Carrying out what the uplink decides: building requests, settling answers.
 
-use milepost_proto::uplink::{BLOB_PART_BYTES_MAX, BlobOffer, BlobState};
+use milepost_proto::uplink::{BLOB_PART_BYTES_MAX, BlobState};
 use milepost_proto::{
     BootId, Lane, Reading, Receipt, Sha256, SpoolId, TimeSource, Timestamp, UplinkAnswer, UplinkRequest, wire,
 };
-use tokio::sync::mpsc;
 use tracing::{error, warn};
 
 use super::EventLoop;
 use crate::clock::Clock;
-use crate::event::{Event, Uplinked};
 use crate::spool::{Settled, SpoolError};
-use crate::uplink::client::GatewayClient;
+use crate::uplink::outgoing::{Carrier, Outgoing};
 use crate::uplink::sent::Sent;
 use crate::uplink::{Action, SendFailure, Waiting};
 
@@ -20,8 +18,7 @@ const SOURCE_LATENCY_MS: f64 = 2_000.0;
 
 /// Requests and what came of them.
 pub(super) struct Traffic {
-    client: GatewayClient,
-    events: mpsc::Sender<Event>,
+    carrier: Carrier,
     spool_id: SpoolId,
     boot_id: BootId,
     /// What the request under way carries.
@@ -33,33 +30,15 @@ pub(super) struct Traffic {
 }
 
 impl Traffic {
-    pub(super) fn new(client: GatewayClient, events: mpsc::Sender<Event>, spool_id: SpoolId, boot_id: BootId) -> Self {
+    pub(super) fn new(carrier: Carrier, spool_id: SpoolId, boot_id: BootId) -> Self {
         let sent = Sent::default();
-        Self { client, events, spool_id, boot_id, sent, settled: 0, refused: 0, sent_bytes: 0, requests: 0 }
+        Self { carrier, spool_id, boot_id, sent, settled: 0, refused: 0, sent_bytes: 0, requests: 0 }
     }
 
-    /// Sends an envelope; the answer comes back as an event.
-    fn send_request(&mut self, envelope: Vec<u8>) {
+    fn send(&mut self, outgoing: Outgoing) {
         self.requests += 1;
-        self.sent_bytes += envelope.len() as u64;
-        let (client, events) = (self.client.clone(), self.events.clone());
-        tokio::spawn(async move {
-            let result = client.request(envelope).await.map(Uplinked::Answer);
-            // The loop is gone only when the agent shuts down.
-            events.send(Event::Uplinked(result)).await.ok();
-        });
-    }
-
-    /// Sends part of a blob; the answer comes back as an event.
-    fn send_part(&mut self, blob: BlobOffer, offset: u64, bytes: Vec<u8>) {
-        self.requests += 1;
-        self.sent_bytes += bytes.len() as u64;
-        let (client, events) = (self.client.clone(), self.events.clone());
-        tokio::spawn(async move {
-            let result = client.blob_part(blob, offset, bytes).await;
-            let result = result.map(|state| Uplinked::Part(state, offset));
-            events.send(Event::Uplinked(result)).await.ok();
-        });
+        self.sent_bytes += outgoing.bytes() as u64;
+        (self.carrier)(outgoing);
     }
 }
 
@@ -114,7 +93,7 @@ impl EventLoop {
         match wire::encode_request(&request) {
             Ok(envelope) => {
                 self.traffic.sent = Sent::of(&request.batches);
-                self.traffic.send_request(envelope);
+                self.traffic.send(Outgoing::Request(envelope));
                 self.uplink.handle_requested(offered.more, offered.live_from, now_ms);
             }
             Err(wire::WireFault::TooLarge(_)) => self.uplink.handle_oversize(now_ms, (self.chance)()),
@@ -127,7 +106,7 @@ impl EventLoop {
         let bytes = self.spool.blob_bytes(sha256, offset, BLOB_PART_BYTES_MAX).await;
         match (blob, bytes) {
             (Some(blob), Ok(bytes)) if !bytes.is_empty() => {
-                self.traffic.send_part(blob, offset, bytes);
+                self.traffic.send(Outgoing::BlobPart { blob, offset, bytes });
                 self.uplink.handle_part_sent();
             }
             (_, Err(error)) => self.handle_local_failure(&format!("a photo could not be read: {error}")),

@@ -24,9 +24,15 @@ const QUOTA: u64 = 64 * 1024 * 1024;
 const ALL: OfferLimits = OfferLimits { bytes_max: 1 << 20, live_from: 1 };
 
 impl Spool {
+    /// Waits until the writer has ended.
+    async fn ended(&self) {
+        let Writer::Thread(commands) = &self.writer else { panic!("no thread") };
+        commands.closed().await;
+    }
+
     /// A handle to no file.
     fn closed() -> Self {
-        Self { commands: mpsc::channel(1).0 }
+        Self { writer: Writer::Thread(mpsc::channel(1).0) }
     }
 }
 

@@ -27,6 +27,8 @@ pub(super) struct Ledger {
     pub(super) unrecorded: Unrecorded,
     /// Why the file must be set aside, once that is known.
     pub(super) damage: Option<String>,
+    /// Whether it takes no more commands.
+    pub(super) ended: bool,
 }
 
 /// Records by lane that appear in no chunk. Evidence is never among them: whoever captured it is told.
@@ -39,9 +41,27 @@ impl Ledger {
     /// Works until every handle is gone, or the file is no longer one to work with.
     pub(super) fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
         let mut group = Vec::with_capacity(GROUP_MAX);
-        while !self.is_spent() && inbox.blocking_recv_many(&mut group, GROUP_MAX) > 0 {
+        while !self.ended && inbox.blocking_recv_many(&mut group, GROUP_MAX) > 0 {
             self.commit(group.drain(..));
+            self.end_if_spent();
         }
+    }
+
+    /// Carries out one command in a transaction of its own; one that comes after the end stays unanswered.
+    pub(super) fn carry_out_alone(&mut self, command: Command) {
+        if !self.ended {
+            self.commit(std::iter::once(command));
+            self.end_if_spent();
+        }
+    }
+
+    /// Whether it takes no more commands.
+    pub(super) const fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    fn end_if_spent(&mut self) {
+        self.ended = self.is_spent();
         if let Some(why) = &self.damage
             && let Err(error) = self.place.note_damage(why)
         {

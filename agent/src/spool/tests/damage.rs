@@ -69,7 +69,7 @@ fn damage_anywhere_is_found_by_the_start_or_the_writer_and_set_aside() {
         (bench.spool, bench.opened) = open(bench.folder.path(), QUOTA, 2);
         // A body that was damaged is the gateway's to refuse; a page that does not read is ours.
         if let Err(SpoolError::Damaged(why)) = bench.exercise() {
-            bench.runtime.block_on(bench.spool.commands.closed());
+            bench.runtime.block_on(bench.spool.ended());
             (bench.spool, bench.opened) = open(bench.folder.path(), QUOTA, 3);
             assert_eq!(bench.opened.quarantined, Some(why), "page {page}");
         }
@@ -96,7 +96,7 @@ fn a_deleted_file_takes_nothing_more_hands_over_what_it_holds_and_ends() {
     assert_eq!(bench.offered(Lane::Event), [1]);
     assert!(!bench.spool.has_ended());
     bench.settle(Lane::Event, 1, Vec::new(), Vec::new());
-    bench.runtime.block_on(bench.spool.commands.closed());
+    bench.runtime.block_on(bench.spool.ended());
     let (_spool, opened) = open(bench.folder.path(), QUOTA, 2);
     assert_eq!(opened.spool_id, SpoolId([2; 16]));
 }
