@@ -15,7 +15,7 @@ use milepost_proto::reading::Health;
 use milepost_proto::{BootId, DownLinkItem, Lane, Reading, Timestamp, Trip};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -187,7 +187,7 @@ impl EventLoop {
             chance: parts.chance,
             alive: parts.alive,
         };
-        agent.handle_start(parts.opened.quarantined).await;
+        agent.handle_start(parts.opened).await;
         agent
     }
 
@@ -202,11 +202,18 @@ impl EventLoop {
         self.recorder.finish().await;
     }
 
-    async fn handle_start(&mut self, quarantined: Option<String>) {
+    async fn handle_start(&mut self, opened: Opened) {
         let version = env!("CARGO_PKG_VERSION").to_owned();
         self.recorder.record(Reading::Health(Health::Started { version }));
-        if let Some(why) = quarantined {
+        if let Some(why) = &opened.quarantined {
             error!("the spool file could not be used and was set aside: {why}");
+        }
+        for salvage in &opened.salvaged {
+            warn!("{salvage}");
+        }
+        let said = opened.quarantined.into_iter().chain(opened.salvaged.iter().map(ToString::to_string));
+        let why = said.collect::<Vec<_>>().join("; ");
+        if !why.is_empty() {
             self.recorder.record(Reading::Health(Health::SpoolQuarantined { why }));
         }
         self.recorder.commit().await;

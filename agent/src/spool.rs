@@ -17,8 +17,13 @@ mod down_link;
 mod file;
 pub mod group;
 mod lanes;
+mod mended_copy;
 mod offer;
+mod quarantine;
 mod quota;
+mod reader;
+mod salvage;
+mod salvaged;
 mod settle;
 mod writer;
 
@@ -35,6 +40,9 @@ use crate::status::LaneStatus;
 
 pub use captures::CaptureKey;
 pub use offer::{OfferLimits, OfferedBatches};
+pub use reader::{SpoolReader, StoredChunk, Stretches};
+pub use salvage::Salvage;
+pub use salvaged::SalvagedBatches;
 pub use settle::Settled;
 
 /// Most commands waiting for the writer; whoever sends more waits.
@@ -106,6 +114,8 @@ pub struct Opened {
     pub spool_id: SpoolId,
     /// Why an older file was set aside, if one was.
     pub quarantined: Option<String>,
+    /// What was taken over from files that had been set aside.
+    pub salvaged: Vec<Salvage>,
 }
 
 /// A handle to the writer; clones share it.
@@ -132,6 +142,7 @@ enum Command {
     FindCapture { key: CaptureKey, reply: Reply<Option<Accepted>> },
     BlobPart { part: BlobPart, reply: Reply<Result<BlobProgress, Rejection>> },
     Offer { limits: OfferLimits, reply: Reply<OfferedBatches> },
+    OfferSalvaged { bytes_max: usize, reply: Reply<Option<SalvagedBatches>> },
     BlobBytes { sha256: Sha256, start: u64, length_max: usize, reply: Reply<Vec<u8>> },
     Settle { receipts: Vec<Receipt>, blobs: Vec<BlobState>, reply: Reply<Settled> },
     KeepDownLink { item: DownLinkItem, reply: Reply<()> },
@@ -147,6 +158,8 @@ pub struct Measure {
     pub disk_bytes: u64,
     /// Whole blobs the gateway does not hold yet, oldest first, at most as many as one request may offer.
     pub blobs: Vec<BlobOffer>,
+    /// The earliest event among what was salvaged and waits; absent when nothing of it does.
+    pub oldest_salvaged: Option<Timestamp>,
 }
 
 impl Spool {
@@ -221,6 +234,14 @@ impl Spool {
         self.ask(|reply| Command::Offer { limits, reply }).await
     }
 
+    /// Chunks of an earlier spool file that was damaged, about `bytes_max` of them; absent when nothing is left of it.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn offer_salvaged(&self, bytes_max: usize) -> Result<Option<SalvagedBatches>, SpoolError> {
+        self.ask(|reply| Command::OfferSalvaged { bytes_max, reply }).await
+    }
+
     /// Bytes of a whole blob from `start`, at most `length_max`.
     ///
     /// # Errors
@@ -276,7 +297,7 @@ impl Spool {
 }
 
 fn open_ledger(options: SpoolOptions<'_>) -> Result<(writer::Ledger, Opened, Vec<DownLinkItem>), SpoolError> {
-    let (file, opened) = file::open(options.path, options.boot_id, options.fresh_spool_id)?;
+    let (file, opened) = file::open(options.path, options.boot_id, options.fresh_spool_id, options.quota_bytes)?;
     let ledger = writer::Ledger {
         connection: file.connection,
         spool_id: opened.spool_id,

@@ -13,18 +13,18 @@ use std::time::Duration;
 use milepost_proto::{BootId, DownLinkItem, Lane, SpoolId};
 use rusqlite::{Connection, OptionalExtension as _};
 
-use super::{Opened, SpoolError, down_link, lanes};
+use super::{Opened, SpoolError, down_link, lanes, quarantine, salvage};
 
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 const SCHEMA: &str = include_str!("schema.sql");
+/// What makes version N + 1 of version N, from version 1 on.
+const MIGRATIONS: [&str; 1] = [include_str!("migration_2.sql")];
 /// How long an agent that is ending may take to let go of the file.
 const LOCK_WAIT: Duration = Duration::from_secs(2);
 /// With which every SQLite file begins.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
-/// What belongs to a spool beside the file itself: what SQLite keeps there, and the note that it was found damaged.
-const COMPANIONS: [&str; 4] = ["-wal", "-shm", "-journal", DAMAGED];
 /// Ends the name of the note that a running agent leaves when it finds its spool damaged.
-const DAMAGED: &str = ".damaged";
+pub(super) const DAMAGED: &str = ".damaged";
 
 /// A spool's file in use.
 pub(super) struct SpoolFile {
@@ -35,19 +35,33 @@ pub(super) struct SpoolFile {
 }
 
 /// Opens the file at `path`, or sets it aside and creates another.
-pub(super) fn open(path: &Path, boot_id: BootId, fresh: SpoolId) -> Result<(SpoolFile, Opened), SpoolError> {
+pub(super) fn open(
+    path: &Path,
+    boot_id: BootId,
+    fresh: SpoolId,
+    quota_bytes: u64,
+) -> Result<(SpoolFile, Opened), SpoolError> {
     let attempt = match suspicion(path)? {
         Some(why) => Err(SpoolError::Damaged(why)),
         None => open_or_create(path, fresh),
     };
-    let (file, quarantined) = match attempt {
+    let (mut file, quarantined) = match attempt {
         Err(SpoolError::Damaged(why)) => {
-            set_aside(path, boot_id).map_err(|error| SpoolError::File(format!("{why}; setting it aside: {error}")))?;
+            quarantine::set_aside(path, boot_id)
+                .map_err(|error| SpoolError::File(format!("{why}; setting it aside: {error}")))?;
             (open_or_create(path, fresh)?, Some(why))
         }
         other => (other?, None),
     };
-    let opened = Opened { spool_id: file.spool_id, quarantined };
+    let mut salvaged = Vec::new();
+    for aside in quarantine::not_taken_over(path) {
+        salvaged.push(salvage::take_over(&mut file.connection, &aside, quota_bytes)?);
+    }
+    quarantine::forget_oldest(path);
+    if !salvaged.is_empty() {
+        file.down_link = down_link::held(&file.connection)?;
+    }
+    let opened = Opened { spool_id: file.spool_id, quarantined, salvaged };
     Ok((file, opened))
 }
 
@@ -91,6 +105,7 @@ fn read(connection: &mut Connection, fresh: SpoolId) -> Result<(SpoolId, Vec<Dow
     match connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))? {
         0 => create(connection, fresh)?,
         SCHEMA_VERSION => {}
+        older @ 1.. if older < SCHEMA_VERSION => migrate(connection, older)?,
         other => {
             let why = format!("schema version {other} is not known here, this build knows {SCHEMA_VERSION}");
             return Err(SpoolError::File(why));
@@ -99,6 +114,20 @@ fn read(connection: &mut Connection, fresh: SpoolId) -> Result<(SpoolId, Vec<Dow
     let spool_id = spool_id(connection)?;
     lanes::all(connection)?;
     Ok((spool_id, down_link::held(connection)?))
+}
+
+/// Makes an empty spool at `path`, of which only the layout matters.
+pub(super) fn create_template(path: &Path) -> Result<(), SpoolError> {
+    open_or_create(path, SpoolId([0; 16]))?.connection.close().map_err(|(_, error)| SpoolError::from(error))
+}
+
+fn migrate(connection: &mut Connection, from: i64) -> Result<(), SpoolError> {
+    let transaction = connection.transaction()?;
+    for step in MIGRATIONS.iter().skip(usize::try_from(from - 1).unwrap_or_default()) {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    Ok(transaction.commit()?)
 }
 
 fn create(connection: &mut Connection, fresh: SpoolId) -> Result<(), SpoolError> {
@@ -149,26 +178,8 @@ fn identity(found: &fs::Metadata) -> (u64, u64) {
     (found.dev(), found.ino())
 }
 
-/// Renames the file and what belongs to it, to a name that nothing has yet. The note of damage goes last, so that an
-/// interrupted renaming is taken up again.
-fn set_aside(path: &Path, boot_id: BootId) -> io::Result<()> {
-    let is_free = |name: &String| suffixes().all(|suffix| !with_suffix(path, &format!("{name}{suffix}")).exists());
-    let mut names = (1_u64..).map(|n| if n == 1 { format!(".bad-{boot_id}") } else { format!(".bad-{boot_id}.{n}") });
-    let name = names.find(is_free).unwrap_or_default();
-    for suffix in suffixes() {
-        let from = with_suffix(path, suffix);
-        if from.exists() {
-            fs::rename(&from, with_suffix(path, &format!("{name}{suffix}")))?;
-        }
-    }
-    Ok(())
-}
-
-fn suffixes() -> impl Iterator<Item = &'static str> {
-    std::iter::once("").chain(COMPANIONS)
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+/// The path with something added to its file's name.
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()

@@ -1,4 +1,4 @@
--- The spool, schema version 1. Times are milliseconds since the Unix epoch.
+-- The spool, schema version 2. Times are milliseconds since the Unix epoch.
 
 -- What is true of the file as a whole: 'spool_id', and 'chain_head', the digest of the last evidence record.
 CREATE TABLE fact (
@@ -51,3 +51,15 @@ CREATE TABLE down_link (
     version INTEGER NOT NULL,
     body    BLOB NOT NULL
 ) WITHOUT ROWID;
+
+-- Chunks of earlier spool files that were damaged, under their own spool's id; ids as in 'chunk'.
+CREATE TABLE salvaged (
+    spool_id        BLOB    NOT NULL,
+    id              INTEGER NOT NULL,
+    last_sequence   INTEGER NOT NULL,
+    checksum        INTEGER NOT NULL,
+    oldest_event_ms INTEGER NOT NULL,
+    body            BLOB    NOT NULL,
+    PRIMARY KEY (spool_id, id)
+);
+CREATE INDEX salvaged_by_event_time ON salvaged (oldest_event_ms);

@@ -2,7 +2,7 @@
 
 use milepost_proto::reading::{Gap, GapReason};
 use milepost_proto::uplink::Refusal;
-use milepost_proto::{Chunk, ChunkBody, Lane, Receipt, SequenceRange, SpoolId};
+use milepost_proto::{Chunk, ChunkBody, Lane, Receipt, SequenceRange};
 use rusqlite::{Connection, params};
 
 use super::{SpoolError, append, lanes};
@@ -16,11 +16,8 @@ pub struct Settled {
     pub refused: u64,
 }
 
-/// Applies one receipt; one that speaks of another spool settles nothing.
-pub(super) fn settle(connection: &Connection, spool_id: SpoolId, receipt: &Receipt) -> Result<Settled, SpoolError> {
-    if receipt.spool_id != spool_id {
-        return Ok(Settled::default());
-    }
+/// Applies one receipt that speaks of this spool.
+pub(super) fn settle(connection: &Connection, receipt: &Receipt) -> Result<Settled, SpoolError> {
     let mut settled = Settled::default();
     for range in receipt.covered().iter() {
         settled.settled += remove(connection, receipt.lane, range)?;
@@ -82,7 +79,7 @@ fn chunks_in(connection: &Connection, lane: Lane, range: SequenceRange) -> Resul
 }
 
 /// The id of a chunk beginning at `sequence`, or the lane's last id when the gateway names more than a lane can hold.
-fn last_id(lane: Lane, sequence: u64) -> u64 {
+pub(super) fn last_id(lane: Lane, sequence: u64) -> u64 {
     let end = lanes::chunk_ids(lane).1 - 1;
     if sequence > lanes::first_sequence(end) { end } else { lanes::chunk_id(lane, sequence) }
 }

@@ -18,6 +18,7 @@ mod damage;
 mod evidence;
 mod full;
 mod model;
+mod salvage;
 
 const BOOT: BootId = BootId([7; 16]);
 const QUOTA: u64 = 64 * 1024 * 1024;
@@ -130,7 +131,7 @@ fn close(spool: Spool, folder: &Path) {
 fn set_aside(folder: &Path) -> Vec<String> {
     let names = std::fs::read_dir(folder).expect("folder").map(|entry| entry.expect("entry").file_name());
     let mut names: Vec<_> = names.map(|name| name.to_string_lossy().into_owned()).collect();
-    names.retain(|name| name.contains(".bad-"));
+    names.retain(|name| name.contains(".bad-") && !name.ends_with(".salvaged"));
     names.sort();
     names
 }

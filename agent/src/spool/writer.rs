@@ -10,7 +10,8 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::mpsc;
 
 use super::{
-    Command, Measure, Reply, Signer, SpoolError, append, blobs, captures, down_link, file, lanes, offer, quota, settle,
+    Command, Measure, Reply, Signer, SpoolError, append, blobs, captures, down_link, file, lanes, offer, quota,
+    salvaged, settle,
 };
 
 /// Most commands that share one commit.
@@ -159,6 +160,9 @@ impl Step<'_, '_> {
             Command::Offer { limits, reply } => {
                 answer(reply, self.whole(|connection| offer::offer(connection, limits)))
             }
+            Command::OfferSalvaged { bytes_max, reply } => {
+                answer(reply, self.whole(|connection| salvaged::offer(connection, bytes_max)))
+            }
             Command::BlobBytes { sha256, start, length_max, reply } => {
                 answer(reply, self.whole(|connection| blobs::bytes(connection, sha256, start, length_max)))
             }
@@ -167,7 +171,11 @@ impl Step<'_, '_> {
                     blobs::settle(connection, &blobs)?;
                     let mut sum = settle::Settled::default();
                     for receipt in &receipts {
-                        let settled = settle::settle(connection, spool_id, receipt)?;
+                        let settled = if receipt.spool_id == spool_id {
+                            settle::settle(connection, receipt)?
+                        } else {
+                            salvaged::settle(connection, receipt)?
+                        };
                         sum.settled += settled.settled;
                         sum.refused += settled.refused;
                     }
@@ -242,5 +250,6 @@ fn measure(connection: &Connection) -> Result<Measure, SpoolError> {
         lanes: lanes::all(connection)?,
         disk_bytes: quota::used_bytes(connection)?,
         blobs: blobs::waiting(connection)?,
+        oldest_salvaged: salvaged::oldest(connection)?,
     })
 }

@@ -1,7 +1,7 @@
 //! Which devices were heard, in which spool, and how far they have told everything.
 //!
-//! Promise: a device has at most one open spool, the one it was last heard in; a mark that did not move is no change, so
-//! a heartbeat costs the fold nothing.
+//! Promise: a device has at most one open spool, the one it last said a mark of; what it salvaged of an earlier spool comes
+//! without one and leaves the open spool open. A mark that did not move is no change, so a heartbeat costs the fold nothing.
 
 use milepost_proto::FleetId;
 use rusqlite::{Connection, params};
@@ -25,6 +25,9 @@ pub fn note(connection: &Connection, arrival: &Arrival) -> StoreResult<()> {
                 WHERE fleet_id = ?1 AND device_id = ?2",
         )?
         .execute(params![fleet, device, now])?;
+    if mark.is_none() && another_is_open(connection, arrival)? {
+        return note_aside(connection, arrival);
+    }
     let change = next_mark_change(connection, &arrival.fleet_id)?;
     // A device writes to one spool at a time: hearing it in this one closes the others.
     connection
@@ -51,6 +54,31 @@ pub fn note(connection: &Connection, arrival: &Arrival) -> StoreResult<()> {
             arrival.agent_version,
             arrival.boot_id.0,
             now
+        ])?;
+    Ok(())
+}
+
+/// Whether the device is known to write to another spool than the one of `arrival`.
+fn another_is_open(connection: &Connection, arrival: &Arrival) -> StoreResult<bool> {
+    let sql = "SELECT 1 FROM spool WHERE fleet_id = ?1 AND device_id = ?2 AND spool_id <> ?3 AND open = 1";
+    let of = params![arrival.fleet_id.as_str(), arrival.device_id.as_str(), arrival.spool_id.0];
+    Ok(connection.prepare_cached(sql)?.exists(of)?)
+}
+
+/// Notes a spool that says nothing of its mark, which no vehicle waits for.
+fn note_aside(connection: &Connection, arrival: &Arrival) -> StoreResult<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO spool VALUES (?1, ?2, ?3, 0, NULL, 0, ?4, ?5, ?6, ?6)
+                ON CONFLICT (fleet_id, device_id, spool_id) DO UPDATE SET last_seen_at = excluded.last_seen_at",
+        )?
+        .execute(params![
+            arrival.fleet_id.as_str(),
+            arrival.device_id.as_str(),
+            arrival.spool_id.0,
+            arrival.agent_version,
+            arrival.boot_id.0,
+            arrival.received_at.as_millis()
         ])?;
     Ok(())
 }

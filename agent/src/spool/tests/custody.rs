@@ -8,7 +8,7 @@ fn what_was_answered_is_there_after_an_abrupt_end() {
     bench.append(Lane::Telemetry, signals(0, 3)).expect("kept");
     let accepted = bench.capture("c1", ActionKind::Arrived).expect("accepted");
     bench.reopen();
-    assert_eq!(bench.opened, Opened { spool_id: SpoolId([1; 16]), quarantined: None });
+    assert_eq!(bench.opened, Opened { spool_id: SpoolId([1; 16]), quarantined: None, salvaged: Vec::new() });
     assert_eq!(bench.offered(Lane::Telemetry), [1, 2, 3]);
     assert_eq!(bench.offered(Lane::Evidence), [accepted.sequence]);
 }

@@ -120,6 +120,21 @@ fn the_same_sequences_of_another_lane_or_spool_are_other_records() {
 }
 
 #[test]
+fn what_was_salvaged_of_an_earlier_spool_leaves_the_open_one_open() {
+    let journal = Journal::new();
+    let open = || journal.number("SELECT count(*) FROM spool WHERE open = 1 AND low_water_mark = 10");
+    let mark = Some(Timestamp::from_millis(10));
+    journal.accept(&Arrival { low_water_mark: mark, ..arrival(vec![chunk(Lane::Event, 1, 10, 8)]) });
+    let salvaged = Arrival { spool_id: SpoolId([9; 16]), ..arrival(vec![chunk(Lane::Event, 1, 10, 8)]) };
+    let change = journal.number("SELECT max(mark_change) FROM spool");
+    assert_eq!(journal.accept(&salvaged).tally.new, 1);
+    assert_eq!((open(), journal.number("SELECT max(mark_change) FROM spool")), (1, change));
+    journal.accept(&Arrival { low_water_mark: mark, ..salvaged });
+    assert_eq!(journal.number("SELECT count(*) FROM spool WHERE open = 1"), 1);
+    assert_eq!(open(), 1, "the one that said a mark last");
+}
+
+#[test]
 fn a_mark_that_did_not_move_is_no_change() {
     let journal = Journal::new();
     let change = || journal.number("SELECT mark_change FROM spool");
