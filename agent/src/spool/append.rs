@@ -81,7 +81,8 @@ fn insert(connection: &Connection, lane: Lane, oldest: Timestamp, chunk: &Chunk)
     lanes::adjust(connection, lane, records, bytes)
 }
 
-fn chain_head(connection: &Connection) -> Result<Option<Sha256>, SpoolError> {
+/// The digest of the last evidence record.
+pub(super) fn chain_head(connection: &Connection) -> Result<Option<Sha256>, SpoolError> {
     let head = connection
         .query_row("SELECT value FROM fact WHERE name = 'chain_head'", [], |row| row.get::<_, [u8; 32]>(0))
         .optional()?;

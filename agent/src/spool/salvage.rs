@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use milepost_proto::reading::{Gap, GapReason};
-use milepost_proto::{Chunk, Lane, SpoolId};
+use milepost_proto::{Chunk, Lane, SequenceRange, SpoolId};
 use rusqlite::{Connection, params};
 
 use super::mended_copy::MendedCopy;
@@ -105,7 +105,7 @@ fn take_over_lane(
             stored
         } else {
             salvage.damaged += records;
-            as_gap(stored)?
+            StoredChunk { chunk: damaged(stored.chunk.range)?, ..stored }
         };
         pending_bytes += stored.chunk.body.len();
         pending.push(stored);
@@ -120,11 +120,9 @@ fn take_over_lane(
     keep(connection, spool_id, pending)
 }
 
-fn as_gap(stored: StoredChunk) -> Result<StoredChunk, SpoolError> {
+fn damaged(range: SequenceRange) -> Result<Chunk, SpoolError> {
     let detail = "the spool file was damaged here".to_owned();
-    let gap = Chunk::gap(stored.chunk.range, Gap { reason: GapReason::Damaged, detail })
-        .map_err(|fault| SpoolError::File(fault.to_string()))?;
-    Ok(StoredChunk { chunk: gap, ..stored })
+    Chunk::gap(range, Gap { reason: GapReason::Damaged, detail }).map_err(|fault| SpoolError::File(fault.to_string()))
 }
 
 fn keep(connection: &mut Connection, spool_id: SpoolId, chunks: Vec<StoredChunk>) -> Result<(), SpoolError> {
