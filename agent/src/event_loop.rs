@@ -8,6 +8,7 @@ mod recording;
 mod source_board;
 mod trip;
 mod uplinking;
+pub mod without_spool;
 
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ use recording::Recorder;
 use source_board::SourceBoard;
 use trip::TripKeeper;
 use uplinking::Traffic;
+use without_spool::Absence;
 
 /// How often the status is published and the watchdog told that the loop lives.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
@@ -47,6 +49,8 @@ pub struct Parts {
     pub spool: Spool,
     /// What was found on opening it.
     pub opened: Opened,
+    /// How long there was none, before that.
+    pub absence: Option<Absence>,
     /// What the gateway sent down before.
     pub down_link: Vec<DownLinkItem>,
     /// The way to the gateway; what comes of it returns as an event.
@@ -102,6 +106,7 @@ pub fn first_status(config: &Config, clock: &Clock, boot_id: BootId) -> Status {
             disk_bytes: 0,
             quota_bytes: config.spool.quota_bytes,
             blobs_waiting: 0,
+            obstacle: None,
         },
         uplink: UplinkStatus {
             gateway: config.gateway.url.clone(),
@@ -187,7 +192,7 @@ impl EventLoop {
             chance: parts.chance,
             alive: parts.alive,
         };
-        agent.handle_start(parts.opened).await;
+        agent.handle_start(parts.opened, parts.absence).await;
         agent
     }
 
@@ -202,9 +207,12 @@ impl EventLoop {
         self.recorder.finish().await;
     }
 
-    async fn handle_start(&mut self, opened: Opened) {
+    async fn handle_start(&mut self, opened: Opened, absence: Option<Absence>) {
         let version = env!("CARGO_PKG_VERSION").to_owned();
         self.recorder.record(Reading::Health(Health::Started { version }));
+        if let Some(Absence { seconds, why }) = absence {
+            self.recorder.record(Reading::Health(Health::SpoolAbsent { seconds, why }));
+        }
         if let Some(why) = &opened.quarantined {
             error!("the spool file could not be used and was set aside: {why}");
         }
@@ -305,6 +313,7 @@ impl EventLoop {
                 disk_bytes: self.measure.disk_bytes,
                 quota_bytes: self.config.spool.quota_bytes,
                 blobs_waiting: self.measure.blobs.len() as u64,
+                obstacle: None,
             },
             uplink: UplinkStatus {
                 gateway: self.config.gateway.url.clone(),

@@ -49,7 +49,7 @@ pub use settle::Settled;
 const COMMANDS_MAX: usize = 64;
 
 /// Signs an evidence digest with the device key; ASN.1 DER ECDSA.
-pub type Signer = Box<dyn Fn(&[u8]) -> Result<Vec<u8>, String> + Send>;
+pub type Signer = Box<dyn Fn(&[u8]) -> Result<Vec<u8>, String> + Send + Sync>;
 
 /// Why the spool could not do something; what was asked did not happen, not even partly.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

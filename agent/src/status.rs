@@ -112,6 +112,8 @@ pub struct SpoolStatus {
     pub quota_bytes: u64,
     /// Photos and signatures waiting to be handed over.
     pub blobs_waiting: u64,
+    /// Why there is no spool, in a sentence; nothing is recorded meanwhile.
+    pub obstacle: Option<String>,
 }
 
 /// One lane of the spool.

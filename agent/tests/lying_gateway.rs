@@ -71,6 +71,7 @@ impl Bench {
             boot_id: BootId([2; 16]),
             spool,
             opened,
+            absence: None,
             down_link,
             status: status_sender,
             trip: watch::channel(None).0,

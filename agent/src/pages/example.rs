@@ -120,6 +120,7 @@ fn spool() -> SpoolStatus {
     };
     SpoolStatus {
         spool_id: "0123456789abcdef0123456789abcdef".to_owned(),
+        obstacle: None,
         lanes: vec![
             lane(Lane::Evidence, 0, 0, 10),
             lane(Lane::Event, 2, 64, 402),

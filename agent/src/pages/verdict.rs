@@ -162,6 +162,11 @@ fn judge_clock(quality: TimeQuality) -> Option<Finding> {
 }
 
 fn judge_spool(status: &Status) -> Option<Finding> {
+    if let Some(why) = &status.spool.obstacle {
+        let what = format!("Nothing is recorded: {why}.");
+        let mend = "Free or mend the disk that [spool] path names; the agent tries again every few seconds.";
+        return Some(Finding { health: Health::Broken, what, mend: mend.to_owned() });
+    }
     let (used, quota) = (status.spool.disk_bytes, status.spool.quota_bytes.max(1));
     let percent = used.saturating_mul(100) / quota;
     let what = || format!("The spool takes {} of {} ({percent} %).", Bytes(used), Bytes(quota));
