@@ -41,6 +41,7 @@ pub async fn run(config: Config, clock: Clock, shutdown: CancellationToken) -> a
     };
     let (spool, opened, down_link) = Spool::open(options)
         .with_context(|| format!("failed to open or create the spool {}", config.spool.path.display()))?;
+    spool.keep_free(config.spool.free_bytes_min);
     info!("spool {} is open", opened.spool_id);
 
     let (events, inbox) = mpsc::channel(EVENTS_MAX);
