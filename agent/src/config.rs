@@ -40,14 +40,32 @@ pub struct Config {
 }
 
 /// `[spool]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SpoolConfig {
     /// The file.
     pub path: PathBuf,
     /// Most bytes on disk, write-ahead log included.
     pub quota_bytes: u64,
+    /// With less than this free on its disk, it takes no more than it has, bytes; 0 for no such floor.
+    pub free_bytes_min: u64,
     /// Longest time telemetry waits for its group's commit, milliseconds: what a power cut may cost.
     pub group_ms: u64,
+    /// A group of this many bytes is committed before that time.
+    pub group_bytes: u64,
+    /// Which voltage tells that the power is about to go.
+    pub low_voltage: Option<LowVoltage>,
+}
+
+/// The signal that carries the battery's voltage unless another is named.
+const BATTERY_VOLTAGE: &str = "Vehicle.LowVoltageBattery.CurrentVoltage";
+
+/// `flush_signal` and `flush_below_volts`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LowVoltage {
+    /// The signal's name, as records have it.
+    pub signal: String,
+    /// Below this the power is about to go, volts.
+    pub below_volts: f64,
 }
 
 /// `[gateway]`.
@@ -134,9 +152,32 @@ fn read(mut root: Table<'_>, folder: &Path) -> Option<Config> {
 fn spool(mut table: Table<'_>, folder: &Path) -> Option<SpoolConfig> {
     let path = table.require::<PathBuf>("path");
     let quota_mib = table.get_in("quota_mib", 4..=65_536, 256_u64);
+    let free_mib_min = table.get_in("free_mib_min", 0..=65_536, 64_u64);
     let group_ms = table.get_in("group_ms", 10..=60_000, 1_000_u64);
+    let group_kib = table.get_in("group_kib", 1..=1_024, 64_u64);
+    let low_voltage = low_voltage(&mut table);
     table.finish();
-    Some(SpoolConfig { path: folder.join(path?), quota_bytes: quota_mib * 1024 * 1024, group_ms })
+    Some(SpoolConfig {
+        path: folder.join(path?),
+        quota_bytes: quota_mib * 1024 * 1024,
+        free_bytes_min: free_mib_min * 1024 * 1024,
+        group_ms,
+        group_bytes: group_kib * 1024,
+        low_voltage,
+    })
+}
+
+/// By default the voltage that trucks report (J1939 SPN 168).
+fn low_voltage(table: &mut Table<'_>) -> Option<LowVoltage> {
+    let signal = table.get::<String>("flush_signal");
+    if table.has("flush_below_volts") {
+        let below_volts = table.get_in("flush_below_volts", 1.0..=1_000.0, 1.0);
+        return Some(LowVoltage { signal: signal.unwrap_or_else(|| BATTERY_VOLTAGE.to_owned()), below_volts });
+    }
+    if signal.is_some() {
+        table.fault("flush_signal", "needs flush_below_volts, e.g. 22.0 in a truck of 24 V");
+    }
+    None
 }
 
 fn gateway(mut table: Table<'_>, folder: &Path) -> Option<GatewayConfig> {
@@ -302,6 +343,23 @@ baud = 4800
             faults(&bus("1XPBD49X1MDO00001")),
             ["line 23: source.vin is not usable: a VIN has 17 capital letters and digits, without I, O and Q"]
         );
+    }
+
+    #[test]
+    fn the_spools_groups_and_bounds_are_read_and_their_mistakes_named() {
+        let spool = |lines: &str| GOOD.replace("path = \"spool.db\"\n", &format!("path = \"spool.db\"\n{lines}\n"));
+        let read = |lines: &str| Config::parse(&spool(lines), Path::new("/")).expect("no mistakes").spool;
+        let config = read("group_kib = 16\nfree_mib_min = 100\nflush_signal = \"V\"\nflush_below_volts = 22");
+        assert_eq!((config.group_bytes, config.free_bytes_min), (16 * 1024, 100 << 20));
+        assert_eq!(config.low_voltage, Some(LowVoltage { signal: "V".to_owned(), below_volts: 22.0 }));
+        assert_eq!(read("").low_voltage, None);
+        let check = |lines: &str, expected: &str| assert_eq!(faults(&spool(lines)), [expected]);
+        check("group_kib = 0", "line 6: spool.group_kib must be 1 to 1024, not 0");
+        check("free_mib_min = -1", "line 6: spool.free_mib_min must be a whole number, not -1");
+        check("flush_below_volts = 0.5", "line 6: spool.flush_below_volts must be 1 to 1000, not 0.5");
+        assert_eq!(read("flush_below_volts = 22.0").low_voltage.expect("one").signal, BATTERY_VOLTAGE);
+        let why = "needs flush_below_volts, e.g. 22.0 in a truck of 24 V";
+        check("flush_signal = \"V\"", &format!("line 6: spool.flush_signal {why}"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! waits for nothing but its own spool; bytes to and from devices and the gateway are moved by tasks that report back as
 //! events. A driver is answered only after the commit that holds what they captured.
 
+mod power;
 mod recording;
 mod source_board;
 mod trip;
@@ -105,6 +106,8 @@ pub fn first_status(config: &Config, clock: &Clock, boot_id: BootId) -> Status {
             lanes: Vec::new(),
             disk_bytes: 0,
             quota_bytes: config.spool.quota_bytes,
+            free_bytes: None,
+            free_bytes_min: config.spool.free_bytes_min,
             blobs_waiting: 0,
             obstacle: None,
         },
@@ -175,7 +178,7 @@ impl EventLoop {
                 parts.clock.clone(),
                 parts.boot_id,
                 parts.config.reporting.clone(),
-                parts.config.spool.group_ms,
+                &parts.config.spool,
             ),
             sources: SourceBoard::new(&parts.config),
             trip: TripKeeper::new(parts.trip, parts.down_link),
@@ -259,7 +262,7 @@ impl EventLoop {
     /// Does what is due: commits the group, then whatever the uplink wants.
     pub async fn act(&mut self) {
         if self.recorder.is_due() {
-            self.recorder.commit().await;
+            self.recorder.commit_due().await;
             self.refresh().await;
         }
         self.send_if_due().await;
@@ -312,6 +315,8 @@ impl EventLoop {
                 lanes: self.measure.lanes.clone(),
                 disk_bytes: self.measure.disk_bytes,
                 quota_bytes: self.config.spool.quota_bytes,
+                free_bytes: self.measure.free_bytes,
+                free_bytes_min: self.config.spool.free_bytes_min,
                 blobs_waiting: self.measure.blobs.len() as u64,
                 obstacle: None,
             },

@@ -56,6 +56,7 @@ pub async fn run(config: Config, clock: Clock, shutdown: CancellationToken) -> a
     let opening = waiting.open(open, &shutdown).await;
     let opening = opening.with_context(|| format!("failed to open the spool {}", config.spool.path.display()))?;
     let Some(((spool, opened, down_link), absence)) = opening else { return Ok(()) };
+    spool.keep_free(config.spool.free_bytes_min);
     info!("spool {} is open", opened.spool_id);
     for source in &config.sources {
         // It ends with the shutdown, and reports what becomes of it until then.

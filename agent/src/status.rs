@@ -110,6 +110,12 @@ pub struct SpoolStatus {
     pub disk_bytes: u64,
     /// Most bytes it may take.
     pub quota_bytes: u64,
+    /// Bytes free on its disk; absent when that cannot be told.
+    #[serde(default)]
+    pub free_bytes: Option<u64>,
+    /// With less than this free there, it takes no more than it has, bytes.
+    #[serde(default)]
+    pub free_bytes_min: u64,
     /// Photos and signatures waiting to be handed over.
     pub blobs_waiting: u64,
     /// Why there is no spool, in a sentence; nothing is recorded meanwhile.

@@ -128,6 +128,8 @@ fn spool() -> SpoolStatus {
         ],
         disk_bytes: 1 << 20,
         quota_bytes: 256 << 20,
+        free_bytes: Some(12 << 30),
+        free_bytes_min: 64 << 20,
         blobs_waiting: 1,
     }
 }

@@ -16,7 +16,7 @@ use rusqlite::{Connection, params};
 
 use super::mended_copy::MendedCopy;
 use super::reader::{SpoolReader, StoredChunk};
-use super::{SpoolError, lanes, quota};
+use super::{SpoolError, lanes};
 
 /// Ends the name of the marker beside a file whose content was taken over.
 pub(super) const TAKEN_OVER: &str = ".salvaged";
@@ -112,12 +112,17 @@ fn take_over_lane(
         if pending_bytes >= COMMIT_BYTES_MAX {
             pending_bytes = 0;
             keep(connection, spool_id, std::mem::take(&mut pending))?;
-            is_full = quota::used_bytes(connection)? > quota_bytes - quota_bytes / FREE_PART;
+            is_full = database_bytes(connection)? > quota_bytes - quota_bytes / FREE_PART;
         }
         Ok(ControlFlow::Continue(()))
     })?;
     salvage.unreadable += stretches.unreadable;
     keep(connection, spool_id, pending)
+}
+
+fn database_bytes(connection: &Connection) -> Result<u64, SpoolError> {
+    let sql = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size";
+    Ok(connection.query_row(sql, [], |row| row.get(0))?)
 }
 
 fn damaged(range: SequenceRange) -> Result<Chunk, SpoolError> {
