@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use crate::config::{Config, SourceConfig, SourceKind};
 use crate::identity;
-use crate::source::can::dbc::Severity;
 use crate::source::dbc_files;
 use crate::source::listen::{Heard, listen};
 
@@ -79,19 +78,14 @@ pub fn check(config: &Config) -> Vec<Finding> {
 
 /// One finding for the messages there are, one for each mistake in a file and each selected signal that is in none.
 fn check_dbc(source: &SourceConfig) -> Vec<Finding> {
-    let (mut database, faults) = dbc_files::load(&source.bus.dbc.files);
+    let dbc_files::Loaded { database, mistakes, oddities } = dbc_files::load_selected(&source.bus.dbc);
     let what = format!("DBC files of source {}", source.name);
     let count = database.messages().len();
     let none = || "no message can be used; mend the files or remove dbc".to_owned();
     let found = if count > 0 { Ok(()) } else { Err(none()) };
     let mut findings = vec![Finding::new(format!("{what}: {count} messages"), found)];
-    findings.extend(faults.iter().map(|fault| match fault.fault.severity {
-        Severity::Refused => Finding::new(what.clone(), Err(fault.to_string())),
-        Severity::Odd => Finding::new(format!("{what}, but {fault}"), Ok(())),
-    }));
-    let selected = source.bus.dbc.selected.iter().map(|one| (one.from.as_str(), one.name.as_str()));
-    let unknown = database.select(selected).err().unwrap_or_default();
-    findings.extend(unknown.into_iter().map(|why| Finding::new(what.clone(), Err(why))));
+    findings.extend(oddities.into_iter().map(|why| Finding::new(format!("{what}, but {why}"), Ok(()))));
+    findings.extend(mistakes.into_iter().map(|why| Finding::new(what.clone(), Err(why))));
     findings
 }
 

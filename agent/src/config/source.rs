@@ -47,7 +47,7 @@ pub enum SourceKind {
         interface: String,
         /// Whether CAN FD frames are received as well.
         fd: bool,
-        /// Whether this source may send. Nothing does yet.
+        /// Whether this source may send: what `[source.obd]` asks, and nothing else.
         transmit: bool,
     },
     /// A CAN adapter on a serial line that speaks the LAWICEL protocol.
@@ -58,7 +58,8 @@ pub enum SourceKind {
         baud: u32,
         /// Bit rate of the bus.
         bitrate: Bitrate,
-        /// Whether the adapter takes part in the bus (it acknowledges frames); otherwise it only listens.
+        /// Whether the adapter takes part in the bus: it acknowledges frames, and sends what `[source.obd]` asks. Otherwise
+        /// it only listens.
         transmit: bool,
     },
 }
@@ -80,6 +81,12 @@ impl SourceKind {
     #[must_use]
     pub const fn is_receiver(&self) -> bool {
         matches!(self, Self::NmeaSerial { .. } | Self::Gpsd(_))
+    }
+
+    /// Whether it may send frames.
+    #[must_use]
+    pub const fn may_transmit(&self) -> bool {
+        matches!(self, Self::SocketCan { transmit: true, .. } | Self::Slcan { transmit: true, .. })
     }
 
     /// Whether it is a vehicle bus.
@@ -136,7 +143,7 @@ pub(super) fn sources(root: &mut Table<'_>, folder: &Path) -> Vec<SourceConfig> 
         }
         let is_bus = kind.as_ref().is_some_and(SourceKind::is_bus);
         let bus = if is_bus {
-            bus::read(&mut table, folder)
+            bus::read(&mut table, folder, kind.as_ref().is_some_and(SourceKind::may_transmit))
         } else {
             bus::refuse(&mut table);
             BusConfig::default()

@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use milepost_proto::Reading;
 use milepost_proto::reading::Health;
 use tracing::{info, warn};
 
 use crate::config::Config;
-use crate::source::{Observation, SourceNews, SourceReport};
-use crate::status::{RAW_TAIL_MAX, SourceHealth, SourceStatus};
+use crate::source::{BusNews, Observation, SourceNews, SourceReport};
+use crate::status::{BusStatus, RAW_TAIL_MAX, SourceHealth, SourceStatus, WrongVehicle};
 
 /// Longest line of raw input kept, characters.
 const RAW_CHARS_MAX: usize = 200;
@@ -47,6 +48,7 @@ impl SourceBoard {
             }
             SourceNews::Observed { observations, raw } => {
                 let came = !observations.is_empty() && row.set(SourceHealth::Heard, None);
+                observations.iter().for_each(|observation| row.identify(&observation.reading));
                 row.observed(observations.len() as u64, raw, now_ms);
                 let health = came.then(|| Health::SourceHeard { source: report.source.to_string() });
                 (Some((report.source, observations)), health)
@@ -55,6 +57,10 @@ impl SourceBoard {
                 for (kind, count) in faults {
                     *row.status.faults.entry(kind.to_owned()).or_default() += count;
                 }
+                (None, None)
+            }
+            SourceNews::Bus(news) => {
+                row.bus(news);
                 (None, None)
             }
             SourceNews::Lost { why } => {
@@ -95,6 +101,7 @@ impl Row {
             kept: 0,
             faults: std::collections::BTreeMap::new(),
             raw_tail: Vec::new(),
+            bus: BusStatus::default(),
         };
         Self { status, raw: VecDeque::new(), last_reading_ms: None }
     }
@@ -112,6 +119,25 @@ impl Row {
         self.status.state = state;
         self.status.why = why;
         changed
+    }
+
+    fn bus(&mut self, news: BusNews) {
+        let bus = &mut self.status.bus;
+        match news {
+            BusNews::Controller(controller) => bus.controller = Some(controller),
+            BusNews::Polling(polling) => bus.polling = Some(polling),
+            BusNews::Dbc(dbc) => bus.dbc = Some(dbc),
+        }
+    }
+
+    /// Notes the alarm that a unit is another vehicle's. It stands until the agent is started anew, though another unit
+    /// may be the right one's: both cannot be.
+    fn identify(&mut self, reading: &Reading) {
+        if let Reading::Health(Health::WrongVehicle { configured, heard }) = reading {
+            let wrong = WrongVehicle { configured: configured.clone(), heard: heard.clone() };
+            warn!("source {}: the bus is vehicle {heard}'s, not {configured}'s", self.status.name);
+            self.status.bus.wrong_vehicle = Some(wrong);
+        }
     }
 
     fn observed(&mut self, count: u64, raw: Option<String>, now_ms: u64) {

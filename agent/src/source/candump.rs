@@ -237,7 +237,7 @@ garbage
                 }
                 SourceNews::Faults(counts) => faults.extend(counts),
                 SourceNews::Ended => ended = true,
-                SourceNews::Opened | SourceNews::Lost { .. } => {}
+                SourceNews::Opened | SourceNews::Bus(_) | SourceNews::Lost { .. } => {}
             }
         }
         assert_eq!((observed, ended), (6, true));

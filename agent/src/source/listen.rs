@@ -70,6 +70,7 @@ impl Heard {
             SourceNews::Faults(faults) => {
                 faults.into_iter().for_each(|(kind, count)| *self.faults.entry(kind).or_default() += count);
             }
+            SourceNews::Bus(_) => {}
             SourceNews::Lost { why } => self.lost = Some(why),
             SourceNews::Ended => self.ended = true,
         }

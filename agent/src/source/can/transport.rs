@@ -16,7 +16,8 @@ pub const DATA_PGN: u32 = 60_160;
 pub const SESSIONS_MAX: usize = 16;
 
 const REQUEST_TO_SEND: u8 = 16;
-const BROADCAST: u8 = 32;
+/// Announces a group for everybody.
+pub(super) const BROADCAST: u8 = 32;
 const ABORT: u8 = 255;
 const PACKET_BYTES: usize = 7;
 /// 255 packets.
