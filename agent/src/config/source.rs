@@ -97,6 +97,26 @@ impl SourceKind {
         }
     }
 
+    /// The device or file it reads, if it is one.
+    const fn path(&self) -> Option<&PathBuf> {
+        match self {
+            Self::NmeaSerial { path, .. } | Self::Candump { path } | Self::Slcan { path, .. } => Some(path),
+            Self::SocketCan { .. } | Self::Gpsd(_) => None,
+        }
+    }
+
+    /// Whether both read one device, whatever each calls it. A name whose device is not there stands for itself.
+    fn reads_the_same(&self, other: &Self) -> bool {
+        match (self.path(), other.path()) {
+            (Some(path), Some(other)) => {
+                let device = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
+                device(path) == device(other)
+            }
+            (None, None) => self.place() == other.place(),
+            _ => false,
+        }
+    }
+
     /// What it reads and no other source may: a device, a file or an address.
     #[must_use]
     pub fn place(&self) -> String {
@@ -134,12 +154,9 @@ pub(super) fn sources(root: &mut Table<'_>, folder: &Path) -> Vec<SourceConfig> 
             table.fault("name", "is used by another source; give each its own");
         }
         if let Some(kind) = &kind
-            && let Some(other) = sources.iter().find(|other| other.kind.place() == kind.place())
+            && let Some(other) = sources.iter().find(|other| other.kind.reads_the_same(kind))
         {
-            table.fault(
-                kind.place_key(),
-                &format!("is already read by source {:?}; one device has one source", other.name),
-            );
+            table.fault(kind.place_key(), &format!("{}; one device has one source", claimed_by(other, kind)));
         }
         let is_bus = kind.as_ref().is_some_and(SourceKind::is_bus);
         let bus = if is_bus {
@@ -152,6 +169,20 @@ pub(super) fn sources(root: &mut Table<'_>, folder: &Path) -> Vec<SourceConfig> 
         sources.extend(name.zip(kind).map(|(name, kind)| SourceConfig { name, kind, bus }));
     }
     sources
+}
+
+/// Who reads the device already, and under which name.
+fn claimed_by(other: &SourceConfig, kind: &SourceKind) -> String {
+    let (name, place, own) = (&other.name, other.kind.place(), kind.place());
+    let is_one_name = match (other.kind.path(), kind.path()) {
+        (Some(path), Some(own)) => path == own,
+        _ => place == own,
+    };
+    if is_one_name {
+        format!("is already read by source {name:?} as {place}")
+    } else {
+        format!("is {own}, the same as {place} that is already read by source {name:?}")
+    }
 }
 
 fn source_kind(table: &mut Table<'_>, folder: &Path) -> Option<SourceKind> {
