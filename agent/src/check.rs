@@ -1,7 +1,8 @@
 //! `check`: what is wrong with this configuration and with what it points at, without changing anything.
 //!
-//! Promise: each source is opened as the agent would and listened to for [`LISTEN`]; what it said is shown. A receiver
-//! that says nothing is wrong; a bus may well be silent while the ignition is off.
+//! Promise: each source is opened as the agent would and listened to for [`LISTEN`]; what it said is shown. A bus that the
+//! configuration lets the agent ask is asked. A receiver that says nothing is wrong; a bus may well be silent while the
+//! ignition is off.
 
 use std::fmt;
 use std::path::Path;
@@ -139,6 +140,9 @@ fn judge(source: &SourceConfig, heard: &Heard) -> Finding {
         (_, 0) if receiver => "it speaks, but has no fix".to_owned(),
         (_, observations) => format!("{observations} observations"),
     };
+    if let Some(polling) = &heard.polling {
+        said.push_str(&format!("; {} questions asked, {} answered", polling.requests, polling.answers));
+    }
     if let Some(raw) = &heard.raw {
         said.push_str(&format!("; last: {}", raw.chars().take(RAW_CHARS_MAX).collect::<String>()));
     }
@@ -172,6 +176,7 @@ mod tests {
     use crate::config::{BusConfig, DbcConfig, Selection};
     use crate::source::pty::Pty;
     use crate::source::serial::NmeaReceiver;
+    use crate::status::PollingStatus;
 
     fn receiver(path: &Path) -> SourceConfig {
         let kind = SourceKind::NmeaSerial { path: path.to_owned(), receiver: NmeaReceiver::default() };
@@ -209,6 +214,16 @@ mod tests {
         ] {
             assert_eq!(judge(&source, &heard).to_string(), expected);
         }
+    }
+
+    #[test]
+    fn what_became_of_a_buss_questions_is_said() {
+        let kind = SourceKind::SocketCan { interface: "can0".to_owned(), fd: false, transmit: true };
+        let source = SourceConfig { name: "bus".to_owned(), kind, bus: BusConfig::default() };
+        let polling = PollingStatus { requests: 4, answers: 3, ..PollingStatus::default() };
+        let heard = Heard { opened: true, reports: 3, observations: 2, polling: Some(polling), ..Heard::default() };
+        let said = "ok    source bus (socketcan can0): 2 observations; 4 questions asked, 3 answered";
+        assert_eq!(judge(&source, &heard).to_string(), said);
     }
 
     #[test]
