@@ -161,3 +161,62 @@ impl Row {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use milepost_proto::reading::Signal;
+
+    use super::*;
+    use crate::source::can::bus_state::{BusState, ErrorCounters};
+    use crate::status::{ControllerStatus, DbcStatus, PollingStatus};
+
+    const BUS: &str = r#"device = "truck-7"
+spool.path = "spool.db"
+gateway = { url = "https://gateway.example:8443", ca = "ca.pem", certificate = "a.pem", key = "a.key" }
+[[source]]
+name = "bus"
+kind = "socketcan"
+interface = "can0"
+"#;
+
+    fn told(news: impl IntoIterator<Item = SourceNews>) -> SourceStatus {
+        let config = Config::parse(BUS, Path::new("/")).expect("no mistakes");
+        let mut board = SourceBoard::new(&config);
+        for news in news {
+            board.handle(SourceReport { source: "bus".into(), news }, 1_000);
+        }
+        board.status(1_000).remove(0)
+    }
+
+    fn observed(reading: Reading) -> SourceNews {
+        SourceNews::Observed { observations: vec![Observation { event_time: None, reading }], raw: None }
+    }
+
+    #[test]
+    fn the_latest_of_each_kind_of_bus_news_is_shown_and_a_source_without_has_none() {
+        let controller = |transmit| {
+            let errors = Some(ErrorCounters { transmit, receive: 0 });
+            SourceNews::Bus(BusNews::Controller(ControllerStatus { state: BusState::Warning, errors }))
+        };
+        let polling = PollingStatus { requests: 3, ..PollingStatus::default() };
+        let dbc = DbcStatus { mistakes: 1, first: vec!["a.dbc:4: no".to_owned()], ..DbcStatus::default() };
+        let news = [BusNews::Polling(polling.clone()), BusNews::Dbc(dbc.clone())].map(SourceNews::Bus);
+        let bus = told(news.into_iter().chain([controller(96), controller(97)])).bus;
+        let errors = Some(ErrorCounters { transmit: 97, receive: 0 });
+        assert_eq!(bus.controller, Some(ControllerStatus { state: BusState::Warning, errors }));
+        assert_eq!((bus.polling, bus.dbc, bus.wrong_vehicle), (Some(polling), Some(dbc), None));
+        assert!(told([SourceNews::Opened]).bus.is_empty());
+    }
+
+    #[test]
+    fn the_alarm_of_a_wrong_vehicle_stands_whatever_is_heard_after_it() {
+        let alarm = Health::WrongVehicle { configured: "A".to_owned(), heard: "B".to_owned() };
+        let signal = Signal { name: "Vehicle.Speed".to_owned(), value: 1.0, unit: "km/h".to_owned() };
+        let identified = Health::VehicleIdentified { vin: "A".to_owned() };
+        let readings = [Reading::Health(alarm), Reading::Signal(signal), Reading::Health(identified)];
+        let wrong = told(readings.map(observed)).bus.wrong_vehicle;
+        assert_eq!(wrong, Some(WrongVehicle { configured: "A".to_owned(), heard: "B".to_owned() }));
+    }
+}

@@ -76,7 +76,7 @@ impl Bus {
 
     /// The interface or adapter was opened again, which starts its controller afresh.
     pub(super) fn reopened(&mut self, now_ms: u64) {
-        self.controller.state = BusState::Active;
+        self.controller = ControllerStatus::default();
         if let Some(poller) = &mut self.poller {
             poller.reopened(now_ms);
         }
