@@ -310,7 +310,7 @@ baud = 4800
             [
                 "line 2: device is not usable: a name is made of letters, digits, '.', '_' and '-', not ' '",
                 "line 8: gateway.url must begin with https:// (records travel over mutual TLS only)",
-                "line 17: source.baud must be a whole number, not a string",
+                "line 17: source.baud must be a whole number or \"auto\", not \"fast\"",
             ]
         );
     }
@@ -320,8 +320,42 @@ baud = 4800
         let text = format!("{GOOD}\n[[source]]\nname = \"b\"\nkind = \"nmea_serial\"\npath = \"/dev/ttyUSB0\"\n");
         assert_eq!(
             faults(&text),
-            ["line 22: source.path is already read by source \"gnss\"; one device has one source"]
+            ["line 22: source.path is already read by source \"gnss\" as /dev/ttyUSB0; one device has one source"]
         );
+    }
+
+    /// A link such as those of `/dev/serial/by-id` is another name of its device, whichever source has which.
+    #[test]
+    fn two_names_of_one_device_are_one_device() {
+        let folder = tempfile::tempdir().expect("folder");
+        let folder = folder.path().canonicalize().expect("there");
+        std::fs::create_dir(folder.join("by-id")).expect("folder");
+        std::fs::write(folder.join("ttyUSB0"), "").expect("file");
+        std::os::unix::fs::symlink("../ttyUSB0", folder.join("by-id/usb-u-blox")).expect("link");
+        let check = |first: &str, second: &str, is_same: bool| {
+            let gnss = GOOD.replace("/dev/ttyUSB0", first);
+            let adapter = "[[source]]\nname = \"b\"\nkind = \"slcan\"\nbitrate = 250000";
+            let text = format!("{gnss}\n{adapter}\npath = \"{second}\"\n");
+            let found: Vec<String> = match Config::parse(&text, &folder) {
+                Ok(_) => Vec::new(),
+                Err(faults) => faults.iter().map(ToString::to_string).collect(),
+            };
+            let (first, second) = (folder.join(first), folder.join(second));
+            let names = if first == second {
+                format!("is already read by source \"gnss\" as {}", first.display())
+            } else {
+                let (first, second) = (first.display(), second.display());
+                format!("is {second}, the same as {first} that is already read by source \"gnss\"")
+            };
+            let expected = format!("line 23: source.path {names}; one device has one source");
+            assert_eq!(found, if is_same { vec![expected] } else { Vec::new() });
+        };
+        check("by-id/usb-u-blox", "ttyUSB0", true);
+        check("ttyUSB0", "by-id/../by-id/usb-u-blox", true);
+        check("ttyUSB0", "./ttyUSB0", true);
+        check("absent", "./absent", true);
+        check("absent", "ttyUSB0", false);
+        check("ttyUSB0", "by-id/absent", false);
     }
 
     #[test]

@@ -11,6 +11,10 @@ use anyhow::Context as _;
 use milepost_proto::{Lane, TimeQuality, Timestamp, Trip};
 use serde::{Deserialize, Serialize};
 
+mod bus;
+
+pub use bus::{BusStatus, ControllerStatus, DbcStatus, MISTAKES_MAX, PollingStatus, WrongVehicle};
+
 /// Everything a technician may ask.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -63,6 +67,9 @@ pub struct SourceStatus {
     pub faults: BTreeMap<String, u64>,
     /// The latest raw input, newest last, at most [`RAW_TAIL_MAX`] lines.
     pub raw_tail: Vec<String>,
+    /// What only a vehicle bus has.
+    #[serde(default, skip_serializing_if = "BusStatus::is_empty")]
+    pub bus: BusStatus,
 }
 
 /// Most lines of raw input kept per source.
