@@ -42,7 +42,7 @@ pub async fn post(
 
 async fn take(ingest: &Ingest, tls: &TlsInfo, request: Request<Body>, now: Timestamp) -> Result<Vec<u8>, Refused> {
     let peer = ingest.admit(tls)?;
-    let _place = ingest.place(&peer)?;
+    let _place = ingest.place(&peer, &request, ENVELOPE_BYTES_MAX)?;
     let bytes = read_body(request, ENVELOPE_BYTES_MAX).await?;
     // Decompressing and verifying signatures is work for a worker thread, not for the thread that carries bytes.
     let looked_into = tokio::task::spawn_blocking(move || look_into(&peer, &bytes, now)).await;
@@ -95,6 +95,9 @@ impl Noted {
         metrics.chunks("conflicting", accepted.tally.conflicting);
         metrics.chunks("held_back", accepted.tally.held_back);
         metrics.chunks("refused", self.refused);
+        for (lane, loss) in &accepted.losses {
+            metrics.lost(*lane, loss.reason, loss.records);
+        }
         self.seals.into_iter().for_each(|seal| metrics.seal(seal));
         self.records.into_iter().for_each(|(lane, records)| metrics.records(lane, records));
         for age_ms in self.ages_ms {
