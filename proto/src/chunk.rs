@@ -114,20 +114,30 @@ impl Chunk {
     ///
     /// # Errors
     /// [`ChunkFault::TooMany`] above [`CHUNK_RECORDS_MAX`], [`ChunkFault::Count`] for no records at all.
+    #[expect(clippy::needless_pass_by_value, reason = "whoever seals for good has no more use for the records")]
     pub fn seal(first_sequence: u64, boot_id: BootId, records: Vec<Record>) -> Result<Self, ChunkFault> {
+        Self::seal_so_far(first_sequence, boot_id, &records)
+    }
+
+    /// The same, of records that may still become more: what is sealed so far takes the place of what was before.
+    ///
+    /// # Errors
+    /// As [`Chunk::seal`].
+    pub fn seal_so_far(first_sequence: u64, boot_id: BootId, records: &[Record]) -> Result<Self, ChunkFault> {
         if records.len() > CHUNK_RECORDS_MAX {
             return Err(ChunkFault::TooMany(records.len()));
         }
         let Some(range) = SequenceRange::starting_at(first_sequence, records.len() as u64) else {
             return Err(ChunkFault::Count { range: SequenceRange::single(first_sequence), records: 0 });
         };
-        Self::from_rows(range, boot_id, Rows::All(&records))
+        Self::from_rows(range, boot_id, Rows::All(records))
     }
 
     /// Seals what thinning left of `range`: sequences and records, in order; the other sequences are counted loss.
     ///
     /// # Errors
     /// [`ChunkFault::TooMany`] above [`CHUNK_RECORDS_MAX`], [`ChunkFault::Kept`] for none, or not in order within `range`.
+    #[expect(clippy::needless_pass_by_value, reason = "whoever seals for good has no more use for the records")]
     pub fn seal_thinned(range: SequenceRange, boot_id: BootId, kept: Vec<(u64, Record)>) -> Result<Self, ChunkFault> {
         check_kept(range, &kept)?;
         Self::from_rows(range, boot_id, Rows::Kept(range.first(), &kept))

@@ -187,7 +187,8 @@ impl Sequences {
 
     fn code<C: Coder>(&mut self, coder: &mut C, first: u64, sequence: u64) -> u64 {
         let next = self.next.unwrap_or(first);
-        let sequence = next.wrapping_add(self.skipped.code(coder, sequence.wrapping_sub(next).cast_signed()).cast_unsigned());
+        let sequence =
+            next.wrapping_add(self.skipped.code(coder, sequence.wrapping_sub(next).cast_signed()).cast_unsigned());
         self.next = Some(sequence.wrapping_add(1));
         sequence
     }
@@ -216,15 +217,10 @@ const NO_FIX: Position = Position {
     hdop_centi: None,
     accuracy_cm: None,
 };
-const NO_TIMES: Times =
-    Times { event_time: Timestamp::EPOCH, monotonic_ms: 0, time_quality: TimeQuality::UNKNOWN };
+const NO_TIMES: Times = Times { event_time: Timestamp::EPOCH, monotonic_ms: 0, time_quality: TimeQuality::UNKNOWN };
 
 impl Table {
-    fn new<'a, C: Coder>(
-        coder: &mut C,
-        scales: Vec<Scale>,
-        fixes: impl Iterator<Item = &'a Position> + Clone,
-    ) -> Self {
+    fn new<'a, C: Coder>(coder: &mut C, scales: Vec<Scale>, fixes: impl Iterator<Item = &'a Position> + Clone) -> Self {
         let grids = Grids::of(fixes).code(coder);
         Self {
             streams: Streams::new(scales.len()),
@@ -280,6 +276,7 @@ impl Table {
 }
 
 /// What is told of one record.
+#[derive(Clone, Copy)]
 struct Told<'a> {
     stream: Stream,
     times: Times,

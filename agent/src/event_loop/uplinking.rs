@@ -42,9 +42,9 @@ impl Traffic {
     fn send_request(&mut self, envelope: Vec<u8>) {
         self.requests += 1;
         self.sent_bytes += envelope.len() as u64;
-        let (client, events) = (self.client.clone(), self.events.clone());
+        let (client, events, spool_id) = (self.client.clone(), self.events.clone(), self.spool_id);
         tokio::spawn(async move {
-            let result = client.request(envelope).await.map(Uplinked::Answer);
+            let result = client.request(envelope, spool_id).await.map(Uplinked::Answer);
             // The loop is gone only when the agent shuts down.
             events.send(Event::Uplinked(result)).await.ok();
         });

@@ -39,7 +39,8 @@ impl<T: Copy + PartialEq + Serialize + DeserializeOwned> Enumeration<T> {
             let mut place = [0; 1];
             postcard::to_slice(&variant, &mut place).map_err(|_| ColumnsFault::Variant)?;
             let place = coder.plain(VARIANT_BITS, u64::from(place[0]));
-            self.last = postcard::from_bytes(&[u8::try_from(place).unwrap_or(u8::MAX)]).map_err(|_| ColumnsFault::Variant)?;
+            self.last =
+                postcard::from_bytes(&[u8::try_from(place).unwrap_or(u8::MAX)]).map_err(|_| ColumnsFault::Variant)?;
         }
         Ok(self.last)
     }

@@ -17,8 +17,7 @@ const fn grid(numerator: i64, denominator: i64) -> Grid {
 }
 
 /// Coordinates in 1e-7 degree: minutes with three, four and five decimals, degrees with five and six.
-pub(super) const COORDINATE: [Grid; 6] =
-    [grid(500, 3), grid(100, 1), grid(50, 3), grid(10, 1), grid(5, 3), Grid::UNIT];
+pub(super) const COORDINATE: [Grid; 6] = [grid(500, 3), grid(100, 1), grid(50, 3), grid(10, 1), grid(5, 3), Grid::UNIT];
 /// Hundredths of anything, given to whole units or to tenths.
 pub(super) const HUNDREDTHS: [Grid; 3] = [grid(100, 1), grid(10, 1), Grid::UNIT];
 /// Speeds in centimetres per second: tenths of a metre per second, tenths of a knot.
@@ -29,15 +28,16 @@ impl Grid {
     pub(super) const UNIT: Self = grid(1, 1);
 
     /// The coarsest of `grids` on which all of `numbers` lie; the last of them is taken to be [`Self::UNIT`].
-    pub(super) fn of(grids: &[Self], numbers: impl Iterator<Item = i64> + Clone) -> Self {
+    pub(super) fn of(grids: &[Self], numbers: &(impl Iterator<Item = i64> + Clone)) -> Self {
         let fits = |grid: &&Self| numbers.clone().all(|number| grid.number(grid.place(number)) == number);
         grids.iter().find(fits).copied().unwrap_or(Self::UNIT)
     }
 
-    /// Passes which of `grids`, at most eight, it is.
+    /// Passes which of `grids` it is.
     pub(super) fn code<C: Coder>(self, coder: &mut C, grids: &[Self]) -> Self {
         let index = grids.iter().position(|grid| *grid == self).unwrap_or(grids.len() - 1);
-        let index = coder.plain(3, index as u64);
+        let bits = usize::BITS - (grids.len() - 1).leading_zeros();
+        let index = coder.plain(bits, index as u64);
         usize::try_from(index).ok().and_then(|index| grids.get(index)).copied().unwrap_or(Self::UNIT)
     }
 
@@ -68,7 +68,7 @@ mod tests {
         let minutes = |decimals: u32| move |count: i64| (count * 10_i64.pow(9 - decimals) + 3_000) / 6_000;
         let knots = |count: i64| (count * 100 * 514_444 + 5_000_000) / 10_000_000;
         let check = |grids: &[Grid], numbers: Vec<i64>, expected: Grid| {
-            assert_eq!(Grid::of(grids, numbers.iter().copied()), expected);
+            assert_eq!(Grid::of(grids, &numbers.iter().copied()), expected);
             numbers.iter().for_each(|number| assert_eq!(expected.number(expected.place(*number)), *number));
         };
         check(&COORDINATE, (0..50_000).map(minutes(4)).collect(), COORDINATE[2]);

@@ -42,7 +42,7 @@ impl Miss {
     /// Takes in another miss.
     pub(super) fn learn(&mut self, by: i64) {
         let by_x16 = u32::try_from(by.unsigned_abs().min(1 << 26)).unwrap_or_default() << 4;
-        self.mean_x16 = self.mean_x16 - self.mean_x16 / 4 + by_x16 / 4;
+        self.mean_x16 = self.mean_x16 - self.mean_x16 / 8 + by_x16 / 8;
     }
 
     /// What to expect next.

@@ -31,17 +31,6 @@ pub(super) struct Grids {
 }
 
 impl Grids {
-    /// Those of no fixes: every column in its own unit.
-    pub(super) const UNITS: Self = Self {
-        coordinate: Grid::UNIT,
-        altitude: Grid::UNIT,
-        speed: Grid::UNIT,
-        course: Grid::UNIT,
-        hdop: Grid::UNIT,
-        accuracy: Grid::UNIT,
-        courses_are_angles: true,
-    };
-
     /// The coarsest on which all of `fixes` lie.
     pub(super) fn of<'a>(fixes: impl Iterator<Item = &'a Position> + Clone) -> Self {
         let coordinates = fixes.clone().flat_map(|fix| [fix.lat_e7, fix.lon_e7]).map(i64::from);
@@ -51,12 +40,12 @@ impl Grids {
         let hdops = fixes.clone().filter_map(|fix| fix.hdop_centi).map(i64::from);
         let accuracies = fixes.filter_map(|fix| fix.accuracy_cm).map(i64::from);
         Self {
-            coordinate: Grid::of(&grid::COORDINATE, coordinates),
-            altitude: Grid::of(&grid::HUNDREDTHS, altitudes),
-            speed: Grid::of(&grid::SPEED, speeds),
-            course: Grid::of(&grid::HUNDREDTHS, courses.clone()),
-            hdop: Grid::of(&grid::HUNDREDTHS, hdops),
-            accuracy: Grid::of(&grid::HUNDREDTHS, accuracies),
+            coordinate: Grid::of(&grid::COORDINATE, &coordinates),
+            altitude: Grid::of(&grid::HUNDREDTHS, &altitudes),
+            speed: Grid::of(&grid::SPEED, &speeds),
+            course: Grid::of(&grid::HUNDREDTHS, &courses),
+            hdop: Grid::of(&grid::HUNDREDTHS, &hdops),
+            accuracy: Grid::of(&grid::HUNDREDTHS, &accuracies),
             courses_are_angles: courses.clone().all(|course| course < TURN_CDEG),
         }
     }
@@ -131,7 +120,8 @@ impl Positions {
         let motion = speed_cmps
             .map(|speed_cmps| Motion { speed_cmps, course_cdeg: course_cdeg.unwrap_or_default() })
             .filter(|motion| course_cdeg.is_some() || motion.speed_cmps == 0);
-        let [lat_e7, lon_e7] = self.place.code(coder, grids.coordinate, [fix.lat_e7, fix.lon_e7], motion, elapsed_ms)?;
+        let [lat_e7, lon_e7] =
+            self.place.code(coder, grids.coordinate, [fix.lat_e7, fix.lon_e7], motion, elapsed_ms)?;
         Ok(Position {
             lat_e7,
             lon_e7,
@@ -234,7 +224,8 @@ impl Place {
     fn way(&self, grid: Grid, motion: Option<Motion>, elapsed_ms: i64) -> [Option<i64>; 2] {
         let Some(motion) = motion else { return [None, None] };
         let now = motion.way_e7(elapsed_ms, self.lat_e7);
-        let then = self.before.and_then(|before| before.motion).map_or(now, |motion| motion.way_e7(elapsed_ms, self.lat_e7));
+        let then =
+            self.before.and_then(|before| before.motion).map_or(now, |motion| motion.way_e7(elapsed_ms, self.lat_e7));
         [0, 1].map(|axis| Some(grid.place((now[axis] + then[axis]) / 2)))
     }
 }

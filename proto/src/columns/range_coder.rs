@@ -15,8 +15,8 @@ const DIVIDING_BITS: u32 = 12;
 const RANGE_MIN: u32 = 1 << 24;
 /// How far a model moves towards what was seen, by how often it was asked, in 1/65536.
 const RATES: [u16; 24] = [
-    26_000, 20_000, 15_000, 12_000, 10_000, 8_700, 7_600, 6_800, 6_100, 5_600, 5_100, 4_700, 4_400, 4_100, 3_800, 3_600,
-    3_400, 3_200, 3_000, 2_800, 2_600, 2_400, 2_200, 2_048,
+    26_000, 20_000, 15_000, 12_000, 10_000, 8_700, 7_600, 6_800, 6_100, 5_600, 5_100, 4_700, 4_400, 4_100, 3_800,
+    3_600, 3_400, 3_200, 3_000, 2_800, 2_600, 2_400, 2_200, 2_048,
 ];
 
 /// How likely the answer "yes" is to one kind of question.
@@ -43,7 +43,7 @@ impl Likelihood {
             share
         };
         #[expect(clippy::cast_possible_truncation, reason = "clamped to 600..=64936 just above")]
-        Self { yes: share as u16, asked: 3 }
+        Self { yes: share as u16, asked: 2 }
     }
 
     fn learn(&mut self, yes: bool) {
@@ -128,7 +128,8 @@ impl Coder for Encoder {
     fn decide(&mut self, likelihood: &mut Likelihood, yes: bool) -> bool {
         let bound = likelihood.bound(self.range);
         likelihood.learn(yes);
-        if yes { self.narrow(0, bound) } else { self.narrow(u64::from(bound), self.range - bound) }
+        let (from, range) = if yes { (0, bound) } else { (u64::from(bound), self.range - bound) };
+        self.narrow(from, range);
         yes
     }
 

@@ -49,8 +49,8 @@ const SCALES: [Scale; 20] = [
 
 impl Scale {
     /// The first on which all of `values` lie.
-    pub(super) fn of(values: impl Iterator<Item = f64> + Clone) -> Self {
-        let fits = |scale: &&Self| values.clone().all(|value| scale.count(value).is_some());
+    pub(super) fn of(values: &[f64]) -> Self {
+        let fits = |scale: &&Self| values.iter().all(|value| scale.count(*value).is_some());
         SCALES.iter().find(fits).copied().unwrap_or(Self::Bits)
     }
 
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn the_scales_of_tables_and_texts_are_found() {
-        let check = |values: &[f64], expected: Scale| assert_eq!(Scale::of(values.iter().copied()), expected, "{values:?}");
+        let check = |values: &[f64], expected: Scale| assert_eq!(Scale::of(values), expected, "{values:?}");
         check(&[0.0, 3.0, -40.0], Scale::Divided(1.0));
         check(&(0..2_000).map(|raw| f64::from(raw) * 0.125).collect::<Vec<_>>(), Scale::Divided(8.0));
         check(&(0..2_000).map(|raw| f64::from(raw) * 0.1).collect::<Vec<_>>(), Scale::Times(0.1));

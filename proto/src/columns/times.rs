@@ -15,6 +15,9 @@ const SMOOTHING: i64 = 4;
 /// Beyond this a difference is no unevenness but another clock, milliseconds.
 const UNEVEN_MS_MAX: i64 = 64;
 
+/// The error that a chunk's first time is expected to have: what the agent grants a receiver's, milliseconds.
+const ERROR_MS_FIRST: i64 = 1_000;
+
 /// The times of one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Times {
@@ -26,11 +29,7 @@ pub(super) struct Times {
 impl Times {
     /// Those of `record`.
     pub(super) const fn of(record: &Record) -> Self {
-        Self {
-            event_time: record.event_time,
-            monotonic_ms: record.monotonic_ms,
-            time_quality: record.time_quality,
-        }
+        Self { event_time: record.event_time, monotonic_ms: record.monotonic_ms, time_quality: record.time_quality }
     }
 }
 
@@ -68,7 +67,7 @@ impl Dated {
             is_same_quality: Likelihood::of(15, 16),
             source: Enumeration::new(TimeSource::Gnss),
             errors: Integers::new(),
-            error_ms: 0,
+            error_ms: ERROR_MS_FIRST,
         }
     }
 
@@ -110,7 +109,8 @@ impl Dated {
     }
 
     fn code_quality<C: Coder>(&mut self, coder: &mut C, quality: TimeQuality) -> Result<TimeQuality, ColumnsFault> {
-        let last = TimeQuality { source: self.source.last(), error_ms: u32::try_from(self.error_ms).unwrap_or_default() };
+        let last =
+            TimeQuality { source: self.source.last(), error_ms: u32::try_from(self.error_ms).unwrap_or_default() };
         if coder.decide(&mut self.is_same_quality, quality == last) {
             return Ok(last);
         }

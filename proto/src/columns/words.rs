@@ -47,7 +47,7 @@ impl Words {
             bytes = postcard::to_extend(&list.words, bytes)?;
             bytes.append(&mut others);
         }
-        let scales = list.values.iter().map(|values| Scale::of(values.iter().copied())).collect();
+        let scales = list.values.iter().map(|values| Scale::of(values)).collect();
         Ok(Self { bytes, streams, scales })
     }
 }
@@ -135,6 +135,7 @@ impl<'a> WordsRead<'a> {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "what map_err gives")]
 fn unreadable(error: postcard::Error) -> ColumnsFault {
     ColumnsFault::Words(error.to_string())
 }

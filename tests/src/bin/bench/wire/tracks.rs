@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::Context as _;
-use milepost_agent::source::nmea::Decoder;
+use milepost_agent::source::nmea::{Decoder, Epoch};
 use milepost_proto::reading::FixType;
 use milepost_proto::{Position, Reading, Record, TimeQuality, TimeSource, Timestamp};
 use serde_json::Value;
@@ -35,13 +35,13 @@ pub(crate) fn full_fixes(data: &Path) -> anyhow::Result<Track> {
     let (mut fixes, mut recordings) = (Vec::new(), 0);
     for folder in FOLDERS {
         let folder = data.join("nmea").join(folder);
-        let mut logs: Vec<_> = std::fs::read_dir(&folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
+        let mut logs: Vec<_> =
+            std::fs::read_dir(&folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
         logs.retain(|path| path.extension().is_some_and(|extension| extension == "log"));
         logs.sort();
         for log in logs {
             let run = seconds(full_fixes_of(&std::fs::read(&log)?));
             if run.len() >= FIXES_MIN {
-                eprintln!("{}: {} fixes", log.display(), run.len());
                 recordings += 1;
                 fixes.extend(run);
             }
@@ -52,7 +52,7 @@ pub(crate) fn full_fixes(data: &Path) -> anyhow::Result<Track> {
 
 fn full_fixes_of(log: &[u8]) -> Vec<(Timestamp, Position)> {
     let (mut decoder, mut fixes) = (Decoder::default(), Vec::new());
-    let mut take = |epoch: milepost_agent::source::nmea::Epoch| {
+    let mut take = |epoch: Epoch| {
         if let (Some(at), Some(position)) = (epoch.event_time, epoch.position)
             && position.altitude_cm.is_some()
             && position.speed_cmps.is_some()
@@ -79,6 +79,16 @@ fn seconds(fixes: Vec<(Timestamp, Position)>) -> Vec<(Timestamp, Position)> {
         }
     }
     kept
+}
+
+/// Fixes of a recording of the project, as they come.
+pub(crate) fn recording(path: &Path) -> anyhow::Result<Track> {
+    let log = std::fs::read(path).with_context(|| format!("failed to read {}", path.display()))?;
+    let (mut decoder, mut fixes) = (Decoder::default(), Vec::new());
+    let mut take = |epoch: Epoch| fixes.extend(epoch.event_time.zip(epoch.position));
+    decoder.push(&log, &mut take);
+    decoder.flush().map(&mut take);
+    Ok(Track { name: "recording", records: records(&fixes), recordings: 1 })
 }
 
 /// Time and position of delivery vehicles and their drivers on foot, every 5 s.
