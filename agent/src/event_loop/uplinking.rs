@@ -93,7 +93,7 @@ impl EventLoop {
         match wire::encode_request(&request) {
             Ok(envelope) => {
                 self.traffic.sent = Sent::of(&request.batches);
-                self.traffic.send(Outgoing::Request(envelope));
+                self.traffic.send(Outgoing::Request { spool_id: request.spool_id, envelope });
                 self.uplink.handle_requested(offered.more, offered.live_from, now_ms);
             }
             Err(wire::WireFault::TooLarge(_)) => self.uplink.handle_oversize(now_ms, (self.chance)()),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use milepost_proto::uplink::{BlobOffer, BlobState};
-use milepost_proto::{UplinkAnswer, wire};
+use milepost_proto::{SpoolId, UplinkAnswer, wire};
 use serde::Deserialize;
 
 use super::SendFailure;
@@ -49,18 +49,18 @@ impl GatewayClient {
         Ok(Self { http, url: url.to_owned() })
     }
 
-    /// Sends an encoded request.
+    /// Sends an encoded request about spool `asked`.
     ///
     /// # Errors
     /// The [`SendFailure`] that says what to do about it; the request may still have reached the gateway.
-    pub async fn request(&self, envelope: Vec<u8>) -> Result<UplinkAnswer, SendFailure> {
+    pub async fn request(&self, envelope: Vec<u8>, asked: SpoolId) -> Result<UplinkAnswer, SendFailure> {
         let request = self
             .http
             .post(format!("{}/v1/batches", self.url))
             .header(reqwest::header::CONTENT_TYPE, wire::CONTENT_TYPE)
             .body(envelope);
         let body = answer(request).await?;
-        wire::decode_answer(&body).map_err(|fault| SendFailure::Broken { why: fault.to_string() })
+        wire::decode_answer(&body, asked).map_err(|fault| SendFailure::Broken { why: fault.to_string() })
     }
 
     /// Sends the bytes of a blob from `offset`.
@@ -130,7 +130,7 @@ mod tests {
         let roots = rustls::RootCertStore::empty();
         let tls = versions.expect("versions").with_root_certificates(roots).with_no_client_auth();
         let client = GatewayClient::new(&url, tls).expect("a client");
-        client.request(b"records".to_vec()).await.expect_err("no answer of a gateway")
+        client.request(b"records".to_vec(), SpoolId([1; 16])).await.expect_err("no answer of a gateway")
     }
 
     #[tokio::test]

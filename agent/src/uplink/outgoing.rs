@@ -3,6 +3,7 @@
 //! Promise: handing something over never waits; what becomes of it comes back as one [`Event::Uplinked`], also when
 //! nothing was reached.
 
+use milepost_proto::SpoolId;
 use milepost_proto::uplink::BlobOffer;
 use tokio::sync::mpsc;
 
@@ -12,8 +13,13 @@ use crate::event::{Event, Uplinked};
 /// Something for the gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outgoing {
-    /// A request in its envelope.
-    Request(Vec<u8>),
+    /// A request.
+    Request {
+        /// The spool it speaks of; so does the answer.
+        spool_id: SpoolId,
+        /// The request in its envelope.
+        envelope: Vec<u8>,
+    },
     /// Part of a blob.
     BlobPart {
         /// Which blob.
@@ -30,7 +36,7 @@ impl Outgoing {
     #[must_use]
     pub const fn bytes(&self) -> usize {
         match self {
-            Self::Request(bytes) | Self::BlobPart { bytes, .. } => bytes.len(),
+            Self::Request { envelope: bytes, .. } | Self::BlobPart { bytes, .. } => bytes.len(),
         }
     }
 }
@@ -53,7 +59,7 @@ pub fn over_https(client: GatewayClient, events: mpsc::Sender<Event>) -> Carrier
 
 async fn carry(client: &GatewayClient, outgoing: Outgoing) -> Result<Uplinked, super::SendFailure> {
     match outgoing {
-        Outgoing::Request(envelope) => client.request(envelope).await.map(Uplinked::Answer),
+        Outgoing::Request { spool_id, envelope } => client.request(envelope, spool_id).await.map(Uplinked::Answer),
         Outgoing::BlobPart { blob, offset, bytes } => {
             client.blob_part(blob, offset, bytes).await.map(|state| Uplinked::Part(state, offset))
         }

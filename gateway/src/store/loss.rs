@@ -84,13 +84,18 @@ impl Loss {
         match body {
             ChunkBody::Records { .. } => None,
             ChunkBody::Gap(gap) => Some(Self { reason: gap.reason.into(), records: range.count() }),
+            ChunkBody::Thinned { kept, .. } => {
+                let records = range.count().saturating_sub(kept.len() as u64);
+                (records > 0).then_some(Self { reason: LossReason::Thinned, records })
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use milepost_proto::reading::Gap;
+    use milepost_proto::reading::{Gap, Switch};
+    use milepost_proto::{BootId, Reading, Record, TimeQuality, Timestamp};
 
     use super::*;
 
@@ -107,5 +112,24 @@ mod tests {
         let range = SequenceRange::new(5, 9).expect("a range");
         let gap = ChunkBody::Gap(Gap { reason: GapReason::Quarantined, detail: String::new() });
         assert_eq!(Loss::of(range, &gap), Some(Loss { reason: LossReason::Quarantined, records: 5 }));
+    }
+
+    #[test]
+    fn what_was_thinned_loses_the_sequences_that_are_not_kept() {
+        let record = Record {
+            event_time: Timestamp::EPOCH,
+            monotonic_ms: 0,
+            time_quality: TimeQuality::UNKNOWN,
+            reading: Reading::Switch(Switch { name: "door".to_owned(), on: true }),
+            seal: None,
+        };
+        let check = |range: SequenceRange, records: Option<u64>| {
+            let kept = vec![(5, record.clone()), (9, record.clone())];
+            let body = ChunkBody::Thinned { boot_id: BootId([1; 16]), kept };
+            let expected = records.map(|records| Loss { reason: LossReason::Thinned, records });
+            assert_eq!(Loss::of(range, &body), expected);
+        };
+        check(SequenceRange::new(5, 9).expect("a range"), Some(3));
+        check(SequenceRange::new(1, 100).expect("a range"), Some(98));
     }
 }

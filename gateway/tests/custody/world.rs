@@ -212,7 +212,7 @@ impl Device {
     async fn ask(&self, envelope: Vec<u8>) -> UplinkAnswer {
         let response = self.try_post(envelope).await.expect("answers");
         assert_eq!(response.status(), StatusCode::OK);
-        decode_answer(&response.bytes().await.expect("a body")).expect("an answer")
+        decode_answer(&response.bytes().await.expect("a body"), SPOOL).expect("an answer")
     }
 
     pub(crate) async fn post(&self, envelope: Vec<u8>) -> (StatusCode, String) {

@@ -11,6 +11,7 @@ mod j1939;
 mod nmea;
 mod obd;
 mod spool;
+mod wire;
 
 use anyhow::bail;
 
@@ -20,7 +21,8 @@ fn main() -> anyhow::Result<()> {
         Some("e2e") => e2e::run(),
         Some("nmea") => nmea::run(),
         Some("spool") => spool::run(),
-        Some(other) => bail!("there is no benchmark {other:?}; there are can, e2e, nmea and spool"),
-        None => bail!("name a benchmark: can, e2e, nmea or spool"),
+        Some("wire") => wire::run(),
+        Some(other) => bail!("there is no benchmark {other:?}; there are can, e2e, nmea, spool and wire"),
+        None => bail!("name a benchmark: can, e2e, nmea, spool or wire"),
     }
 }
