@@ -91,6 +91,17 @@ impl House {
         )
     }
 
+    /// Lets the agent keep its spool at `place` instead of in the house.
+    ///
+    /// # Errors
+    /// When the agent's configuration cannot be changed.
+    pub fn move_spool(&self, place: &Path) -> anyhow::Result<()> {
+        let toml = std::fs::read_to_string(self.path("agent.toml"))?;
+        let moved = toml.replace("path = \"spool.db\"", &format!("path = \"{}\"", text(place)?));
+        anyhow::ensure!(moved != toml, "agent.toml names no spool.db");
+        Ok(std::fs::write(self.path("agent.toml"), moved)?)
+    }
+
     /// A file in the house.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
@@ -180,6 +191,16 @@ impl House {
                     && lanes.iter().all(|lane| lane["waiting"] == 0)
                     && status["spool"]["blobs_waiting"] == 0
             })
+        });
+    }
+
+    /// Waits until nothing waits in the evidence lane of the agent's spool.
+    ///
+    /// # Panics
+    /// When something still waits after `limit`.
+    pub fn wait_until_evidence_is_gone(&self, limit: Duration) {
+        wait::until_true("the evidence to be handed over", limit, || {
+            self.agent_status().is_some_and(|status| status["spool"]["lanes"][0]["waiting"] == 0)
         });
     }
 

@@ -11,6 +11,7 @@ pub mod journal;
 pub mod kill_run;
 pub mod live_drive;
 pub mod lossy_proxy;
+pub mod power_cut;
 pub mod program;
 pub mod pty;
 pub mod wait;
