@@ -108,6 +108,23 @@ impl House {
         self.folder.path().join(name)
     }
 
+    /// Lets the agent reach the gateway by another port of this machine, where something stands between them.
+    ///
+    /// # Errors
+    /// When the agent's configuration cannot be changed.
+    pub fn route_agent_to(&self, port: u16) -> anyhow::Result<()> {
+        let toml = std::fs::read_to_string(self.path("agent.toml"))?;
+        let routed = toml.replace(&self.ingest_url(), &format!("https://127.0.0.1:{port}"));
+        anyhow::ensure!(routed != toml, "agent.toml does not name the gateway");
+        Ok(std::fs::write(self.path("agent.toml"), routed)?)
+    }
+
+    /// The port at which the gateway takes batches.
+    #[must_use]
+    pub const fn ingest_port(&self) -> u16 {
+        self.ports.ingest
+    }
+
     /// Where the agent's local pages are.
     #[must_use]
     pub fn agent_url(&self) -> String {

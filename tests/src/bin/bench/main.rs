@@ -10,15 +10,20 @@ mod figure;
 mod j1939;
 mod nmea;
 mod obd;
+mod peers;
 
 use anyhow::bail;
 
 fn main() -> anyhow::Result<()> {
-    match std::env::args().nth(1).as_deref() {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    match words.first().map(String::as_str) {
         Some("can") => can::run().and_then(|()| j1939::run()).and_then(|()| obd::run()),
         Some("e2e") => e2e::run(),
         Some("nmea") => nmea::run(),
-        Some(other) => bail!("there is no benchmark {other:?}; there are can, e2e and nmea"),
-        None => bail!("name a benchmark: can, e2e or nmea"),
+        Some("peers") => peers::run(),
+        // One of the processes that are compared, started by the benchmark itself.
+        Some("peer") => peers::run_peer(&words[1..]),
+        Some(other) => bail!("there is no benchmark {other:?}; there are can, e2e, nmea and peers"),
+        None => bail!("name a benchmark: can, e2e, nmea or peers"),
     }
 }
