@@ -1,4 +1,5 @@
 //! Processes that take records in by themselves and say how far they are: `from N` at the start, `in N` after each commit.
+//! When their input ends they close their file and say `closed N`.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
@@ -6,9 +7,10 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, bail};
 use milepost_agent::spool::{Spool, SpoolOptions};
 use milepost_proto::{BootId, Lane, SpoolId};
+use system_tests::wait;
 
 use super::process::{Process, Usage};
 use super::record::record;
@@ -64,17 +66,15 @@ impl Filler {
         self.process.usage()
     }
 
-    /// Lets it end by itself, which it does when nobody listens any more.
+    /// Lets it close its file, then ends it; gives all that it used.
     pub(crate) fn finish(mut self) -> anyhow::Result<Usage> {
-        let usage = self.usage();
         drop(self.process.child().stdin.take());
-        let status = self.process.child().wait()?;
-        ensure!(status.success(), "it ended with {status}");
-        Ok(usage)
+        self.next("closed ")?;
+        Ok(self.usage())
     }
 }
 
-/// Our own: appends to a spool, as the agent's event loop does, 1,000 records to an answer; ends when its input does.
+/// Our own: appends to a spool, as the agent's event loop does, 1,000 records to an answer.
 pub(crate) fn fill_spool(file: &Path, records: u32) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let options = SpoolOptions {
@@ -98,12 +98,16 @@ pub(crate) fn fill_spool(file: &Path, records: u32) -> anyhow::Result<()> {
         }
         anyhow::Ok(())
     })?;
-    std::io::stdout().flush()?;
-    std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
-    Ok(())
+    wait_to_close()?;
+    drop(spool);
+    // The writer is another thread; SQLite removes the log when it closes the file.
+    let mut log = file.as_os_str().to_owned();
+    log.push("-wal");
+    wait::until_true("the spool to close", LIMIT, || !Path::new(&log).exists());
+    closed(records)
 }
 
-/// The floor: appends the records' JSON to a file and syncs its data, 1,000 at a time; ends when its input does.
+/// The floor: appends the records' JSON to a file and syncs its data, 1,000 at a time.
 pub(crate) fn fill_file(file: &Path, records: u32) -> anyhow::Result<()> {
     let mut out = std::fs::File::options().create(true).append(true).open(file)?;
     println!("from 0");
@@ -116,6 +120,20 @@ pub(crate) fn fill_file(file: &Path, records: u32) -> anyhow::Result<()> {
         println!("in {end}");
         next = end + 1;
     }
+    wait_to_close()?;
+    closed(records)
+}
+
+/// Waits until the input ends.
+fn wait_to_close() -> anyhow::Result<()> {
     std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
     Ok(())
+}
+
+/// Says that everything is closed, and waits to be looked at and killed.
+fn closed(records: u32) -> anyhow::Result<()> {
+    println!("closed {records}");
+    loop {
+        wait::pause(LIMIT);
+    }
 }

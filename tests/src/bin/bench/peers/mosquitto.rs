@@ -19,6 +19,9 @@ use super::relay::Relay;
 use super::rival::Rival;
 
 const TOPIC: &str = "records";
+/// mosquitto 2.0.11 drops a publisher with more than 65,535 messages under way ("out of memory"), and `mosquitto_pub` does
+/// not say so: it is given fewer at a time.
+const PUBLISHED_AT_ONCE_MAX: u32 = 20_000;
 const START_LIMIT: Duration = Duration::from_secs(20);
 
 pub(crate) struct Mosquitto {
@@ -58,6 +61,21 @@ impl Mosquitto {
         let (program, folder) = (program.to_owned(), folder.to_owned());
         Ok(Self { program, folder, port, relay, edge, _subscriber: subscriber, _centre: centre, published: 0 })
     }
+
+    /// Publishes up to record `end`.
+    fn publish(&mut self, end: u32) -> anyhow::Result<()> {
+        let mut command = Command::new("mosquitto_pub");
+        command.args(["-p", &self.port.to_string(), "-q", "1", "-l", "-t", TOPIC]).stdin(Stdio::piped());
+        let mut publisher = Process::spawn(&mut command)?;
+        let mut lines = std::io::BufWriter::new(publisher.child().stdin.take().context("not piped")?);
+        (self.published + 1..=end).try_for_each(|n| writeln!(lines, "{}", json(n)))?;
+        drop(lines);
+        // It ends once everything was acknowledged.
+        let status = publisher.child().wait()?;
+        ensure!(status.success(), "mosquitto_pub ended with {status}");
+        self.published = end;
+        Ok(())
+    }
 }
 
 fn broker(program: &Path, folder: &Path, name: &str, port: u16) -> anyhow::Result<Process> {
@@ -70,16 +88,9 @@ fn broker(program: &Path, folder: &Path, name: &str, port: u16) -> anyhow::Resul
 
 impl Rival for Mosquitto {
     fn fill(&mut self, accepted_min: u32, _all: u32) -> anyhow::Result<()> {
-        let mut command = Command::new("mosquitto_pub");
-        command.args(["-p", &self.port.to_string(), "-q", "1", "-l", "-t", TOPIC]).stdin(Stdio::piped());
-        let mut publisher = Process::spawn(&mut command)?;
-        let mut lines = std::io::BufWriter::new(publisher.child().stdin.take().context("not piped")?);
-        (self.published + 1..=accepted_min).try_for_each(|n| writeln!(lines, "{}", json(n)))?;
-        drop(lines);
-        // It ends once everything was acknowledged.
-        let status = publisher.child().wait()?;
-        ensure!(status.success(), "mosquitto_pub ended with {status}");
-        self.published = accepted_min;
+        while self.published < accepted_min {
+            self.publish(accepted_min.min(self.published + PUBLISHED_AT_ONCE_MAX))?;
+        }
         Ok(())
     }
 

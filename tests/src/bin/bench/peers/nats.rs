@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use anyhow::{Context as _, ensure};
 use serde_json::json as value;
 use system_tests::wait;
 
-use super::nats_line::NatsLine;
+use super::nats_line::{DELIVERIES, NatsLine};
 use super::process::{Process, Usage};
 use super::record::{json, number_of};
 use super::relay::Relay;
@@ -79,8 +80,8 @@ impl Rival for Nats {
             }
             line.flush()?;
             for _ in 0..(sent - acknowledged).div_ceil(2) {
-                let answer: serde_json::Value = serde_json::from_slice(&line.message()?)?;
-                anyhow::ensure!(answer["error"].is_null(), "not acknowledged: {answer}");
+                let answer: serde_json::Value = serde_json::from_slice(&line.message()?.1)?;
+                ensure!(answer["error"].is_null(), "not acknowledged: {answer}");
                 acknowledged += 1;
             }
         }
@@ -113,7 +114,7 @@ impl Rival for Nats {
         let count = self.arrived()?;
         let mut line = NatsLine::connect(self.centre_port)?;
         let config = value!({
-            "deliver_subject": NatsLine::inbox(), "deliver_policy": "all", "ack_policy": "none",
+            "deliver_subject": DELIVERIES, "deliver_policy": "all", "ack_policy": "none",
             "replay_policy": "instant",
         });
         let consumer = value!({"stream_name": "ALL", "config": config});
@@ -121,9 +122,14 @@ impl Rival for Nats {
         line.flush()?;
         let mut numbers = Vec::new();
         while numbers.len() < count as usize {
-            let message = String::from_utf8(line.message()?)?;
-            // Besides the records the inbox gets the answer to the question above.
-            numbers.extend(number_of(&message).ok());
+            let (delivered, message) =
+                line.message().with_context(|| format!("{} of {count} delivered", numbers.len()))?;
+            let text = String::from_utf8(message)?;
+            if delivered {
+                numbers.push(number_of(&text)?);
+            } else {
+                ensure!(!text.contains("\"error\""), "no consumer: {text}");
+            }
         }
         Ok(numbers)
     }

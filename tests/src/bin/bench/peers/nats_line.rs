@@ -10,9 +10,12 @@ use serde_json::Value;
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Most bytes of one message; the server's own limit.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
+/// Where answers go.
 const INBOX: &str = "_INBOX.bench";
+/// Where a consumer is to deliver: a subject without wildcards of its own, or the server sees no interest in it.
+pub(crate) const DELIVERIES: &str = "deliveries.bench";
 
-/// A connection that listens to its own inbox.
+/// A connection that listens for answers and deliveries.
 pub(crate) struct NatsLine {
     reader: BufReader<TcpStream>,
     writer: BufWriter<TcpStream>,
@@ -29,14 +32,17 @@ impl NatsLine {
         stream.set_read_timeout(Some(patience))?;
         stream.set_nodelay(true)?;
         let mut line = Self { reader: BufReader::new(stream.try_clone()?), writer: BufWriter::new(stream) };
-        write!(line.writer, "CONNECT {{\"verbose\":false,\"pedantic\":false}}\r\nSUB {INBOX}.* 1\r\n")?;
+        write!(
+            line.writer,
+            "CONNECT {{\"verbose\":false,\"pedantic\":false}}\r\nSUB {INBOX} 1\r\nSUB {DELIVERIES} 2\r\n"
+        )?;
         line.writer.flush()?;
         Ok(line)
     }
 
-    /// Publishes and asks for JetStream's acknowledgement, which is a message in the inbox.
+    /// Publishes and asks for an answer in the inbox: JetStream's acknowledgement, or what was asked for.
     pub(crate) fn publish(&mut self, subject: &str, payload: &[u8]) -> anyhow::Result<()> {
-        write!(self.writer, "PUB {subject} {INBOX}.a {}\r\n", payload.len())?;
+        write!(self.writer, "PUB {subject} {INBOX} {}\r\n", payload.len())?;
         self.writer.write_all(payload)?;
         Ok(self.writer.write_all(b"\r\n")?)
     }
@@ -46,8 +52,8 @@ impl NatsLine {
         Ok(self.writer.flush()?)
     }
 
-    /// The next message of the inbox.
-    pub(crate) fn message(&mut self) -> anyhow::Result<Vec<u8>> {
+    /// The next message of the inbox, and whether it was a delivery rather than an answer.
+    pub(crate) fn message(&mut self) -> anyhow::Result<(bool, Vec<u8>)> {
         loop {
             let mut line = String::new();
             ensure!(self.reader.read_line(&mut line)? > 0, "the server closed the connection");
@@ -68,13 +74,14 @@ impl NatsLine {
         }
     }
 
-    fn payload(&mut self, words: &[&str], header: usize) -> anyhow::Result<Vec<u8>> {
+    fn payload(&mut self, words: &[&str], header: usize) -> anyhow::Result<(bool, Vec<u8>)> {
+        let delivered = words.get(2) == Some(&"2");
         let length: usize = words.last().and_then(|word| word.parse().ok()).context("a message without a length")?;
         ensure!((header..=MESSAGE_BYTES_MAX).contains(&length), "a message of {length} bytes");
         let mut bytes = vec![0; length + 2];
         self.reader.read_exact(&mut bytes)?;
         bytes.truncate(length);
-        Ok(bytes.split_off(header))
+        Ok((delivered, bytes.split_off(header)))
     }
 
     /// Asks and waits for the one answer.
@@ -82,13 +89,8 @@ impl NatsLine {
         self.publish(subject, question.to_string().as_bytes())?;
         self.flush()?;
         let answer: Value =
-            serde_json::from_slice(&self.message()?).with_context(|| format!("{subject}: no answer"))?;
+            serde_json::from_slice(&self.message()?.1).with_context(|| format!("{subject}: no answer"))?;
         ensure!(answer["error"].is_null(), "{subject}: {}", answer["error"]);
         Ok(answer)
-    }
-
-    /// The subject of the inbox, for messages that the server is to deliver.
-    pub(crate) fn inbox() -> String {
-        format!("{INBOX}.d")
     }
 }
