@@ -37,6 +37,8 @@ pub struct House {
     pub gateway: Option<Program>,
     /// The agent, while it runs.
     pub agent: Option<Program>,
+    /// Variables that the next agent is started with.
+    pub agent_environment: Vec<(String, String)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -54,7 +56,13 @@ impl House {
     pub fn new(plan: &Plan) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let [ingest, pages, agent] = xtask::port::free()?;
-        let house = Self { folder, ports: Ports { ingest, pages, agent }, gateway: None, agent: None };
+        let house = Self {
+            folder,
+            ports: Ports { ingest, pages, agent },
+            gateway: None,
+            agent: None,
+            agent_environment: Vec::new(),
+        };
         xtask::certs::issue(house.folder.path(), FLEET, &[DEVICE, "stranger"])?;
         std::fs::write(house.path("gateway.toml"), house.gateway_toml(plan))?;
         std::fs::write(house.path("agent.toml"), house.agent_toml(&plan.agent_toml))?;
@@ -162,7 +170,8 @@ impl House {
     pub fn start_agent(&mut self) -> anyhow::Result<()> {
         let config = self.path("agent.toml");
         let arguments = ["run", "--config", text(&config)?];
-        self.agent = Some(Program::start("milepost-agent", &arguments, &self.path("agent.log"))?);
+        self.agent =
+            Some(Program::start_in(&self.agent_environment, "milepost-agent", &arguments, &self.path("agent.log"))?);
         let url = format!("{}/status", self.agent_url());
         self.wait_for(&url, |house| house.agent.as_mut())
     }

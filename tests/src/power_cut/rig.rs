@@ -13,7 +13,7 @@ use anyhow::{Context as _, ensure};
 use xtask::uml::{self, Hardware};
 
 use super::tally::Tally;
-use crate::{guest, program};
+use crate::{guest, preload, program};
 
 /// The disk; ext4 needs room for its journal.
 const DISK_BYTES: u64 = 24 << 20;
@@ -53,7 +53,7 @@ pub fn run(syncs: Syncs, seed: u64) -> anyhow::Result<Option<Tally>> {
     let preload = match syncs {
         Syncs::Kept => "",
         Syncs::Ignored => {
-            compile_unsynced(work)?;
+            preload::compile(UNSYNCED, work, "unsynced")?;
             "/mnt/unsynced.so"
         }
     };
@@ -78,15 +78,5 @@ fn make_disk(work: &Path) -> anyhow::Result<()> {
     let output = mkfs.output().context("no mkfs.ext4: apt-get install e2fsprogs")?;
     ensure!(output.status.success(), "mkfs.ext4: {}", String::from_utf8_lossy(&output.stderr));
     fs::copy(&disk, work.join("base.img"))?;
-    Ok(())
-}
-
-fn compile_unsynced(work: &Path) -> anyhow::Result<()> {
-    let source = work.join("unsynced.c");
-    fs::write(&source, UNSYNCED)?;
-    let mut cc = Command::new("cc");
-    cc.args(["-shared", "-fPIC", "-O1", "-o"]).arg(work.join("unsynced.so")).arg(&source);
-    let output = cc.output().context("no C compiler: apt-get install gcc libc6-dev")?;
-    ensure!(output.status.success(), "cc: {}", String::from_utf8_lossy(&output.stderr));
     Ok(())
 }

@@ -5,6 +5,7 @@
 
 mod can;
 mod corpus;
+mod custody;
 mod e2e;
 mod figure;
 mod j1939;
@@ -18,12 +19,13 @@ fn main() -> anyhow::Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match words.first().map(String::as_str) {
         Some("can") => can::run().and_then(|()| j1939::run()).and_then(|()| obd::run()),
+        Some("custody") => custody::run(),
         Some("e2e") => e2e::run(),
         Some("nmea") => nmea::run(),
         Some("peers") => peers::run(),
         // One of the processes that are compared, started by the benchmark itself.
         Some("peer") => peers::run_peer(&words[1..]),
-        Some(other) => bail!("there is no benchmark {other:?}; there are can, e2e, nmea and peers"),
-        None => bail!("name a benchmark: can, e2e, nmea or peers"),
+        Some(other) => bail!("there is no benchmark {other:?}; there are can, custody, e2e, nmea and peers"),
+        None => bail!("name a benchmark: can, custody, e2e, nmea or peers"),
     }
 }
