@@ -121,3 +121,57 @@ impl Answered {
         if self.started { kind } else { Kind::Creation }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::write_log::tests::{flush, log_of, mark, write};
+    use super::*;
+
+    #[test]
+    fn a_mark_shows_what_was_flushed_and_a_flush_what_may_be_torn() {
+        let log = log_of(
+            8,
+            &[
+                write(0, 1),
+                flush(),
+                mark("started:0:1000"),
+                write(1, 2),
+                mark("capture:1:2000"),
+                flush(),
+                mark("photo:1:3000"),
+                mark("ended:0:4000"),
+            ],
+        );
+        let (mut seen, mut torn) = (Vec::new(), std::collections::BTreeSet::new());
+        for seed in 0..20 {
+            seen.clear();
+            for_each(&log, vec![0; 1_024], seed, |kind, account, disk| {
+                let until_ms = (account.until < Timestamp::MAX).then(|| account.until.as_millis());
+                let Account { captures, photos, since, .. } = account;
+                if kind == Kind::Torn {
+                    torn.insert(disk[512]);
+                } else {
+                    seen.push((kind, captures, photos, since.as_millis(), until_ms, disk[0], disk[512]));
+                }
+                Ok(())
+            })
+            .expect("a whole log");
+        }
+        assert_eq!(
+            seen,
+            [
+                (Kind::Creation, 0, 0, 0, None, seen[0].5, 0),
+                (Kind::Flushed, 0, 0, 1_000, Some(3_000), 1, 0),
+                (Kind::Flushed, 1, 0, 2_000, Some(4_000), 1, 0),
+                (Kind::Flushed, 1, 1, 3_000, None, 1, 2),
+            ]
+        );
+        assert_eq!(torn, [0, 2].into(), "with some seeds it is there, with others not");
+    }
+
+    #[test]
+    fn a_run_that_did_not_end_is_no_run() {
+        let log = log_of(1, &[mark("started:0:1000")]);
+        assert!(for_each(&log, Vec::new(), 1, |_, _, _| Ok(())).is_err());
+    }
+}

@@ -132,8 +132,31 @@ fn number(bytes: &[u8], at: usize) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// A log of these sectors.
+    pub(in crate::power_cut) fn log_of(entries: u64, sectors: &[Vec<u8>]) -> WriteLog {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), [sector(&[MAGIC, 1, entries, 512], ""), sectors.concat()].concat())
+            .expect("written");
+        WriteLog::open(file.path()).expect("a log")
+    }
+
+    /// A mark.
+    pub(in crate::power_cut) fn mark(word: &str) -> Vec<u8> {
+        sector(&[0, 0, MARK, word.len() as u64], word)
+    }
+
+    /// A write of one sector, full of `fill`.
+    pub(in crate::power_cut) fn write(at: u64, fill: u8) -> Vec<u8> {
+        [sector(&[at, 1, 0, 0], ""), vec![fill; 512]].concat()
+    }
+
+    /// A flush alone.
+    pub(in crate::power_cut) fn flush() -> Vec<u8> {
+        sector(&[0, 0, FLUSH, 0], "")
+    }
 
     fn sector(numbers: &[u64], text: &str) -> Vec<u8> {
         let mut sector: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
@@ -144,18 +167,9 @@ mod tests {
 
     #[test]
     fn entries_are_read_in_order_with_their_bytes() {
-        let log = [
-            sector(&[MAGIC, 1, 4, 512], ""),
-            sector(&[0, 0, MARK, 5], "ready"),
-            sector(&[8, 1, 0, 0], ""),
-            vec![7; 512],
-            sector(&[16, 2, DISCARD, 0], ""),
-            sector(&[0, 1, FLUSH | FUA, 0], ""),
-            vec![9; 512],
-        ];
-        let file = tempfile::NamedTempFile::new().expect("a file");
-        std::fs::write(file.path(), log.concat()).expect("written");
-        let log = WriteLog::open(file.path()).expect("a log");
+        let discard = sector(&[16, 2, DISCARD, 0], "");
+        let durable = [sector(&[0, 1, FLUSH | FUA, 0], ""), vec![9; 512]].concat();
+        let log = log_of(4, &[mark("ready"), write(8, 7), discard, durable]);
         let shape = |entry: &Entry| match entry {
             Entry::Mark(text) => text.clone(),
             Entry::Request(request) => {

@@ -150,7 +150,7 @@ fn whole(name: &str, rival: &mut dyn Rival) -> anyhow::Result<Figures> {
     let usage = rival.usage();
     let wire_bytes_per_record = rival.wire_bytes() as f64 / f64::from(RECORDS);
     let print = |figure: &str, value: f64, unit: &str| {
-        figure::print_fine(&format!("peers.{figure}{{rival={name}}}"), value, unit)
+        figure::print_fine(&format!("peers.{figure}{{rival={name}}}"), value, unit);
     };
     print("in_records_per_s", in_per_s, "records/s");
     print("out_records_per_s", out_per_s, "records/s");

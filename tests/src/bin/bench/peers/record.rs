@@ -30,7 +30,7 @@ struct Second {
 fn second(n: u32) -> Second {
     let mut chance = Chance::new(u64::from(n));
     let mut noise = |below: u64| chance.below(below) as i32;
-    let n_i32 = (n % 1_000_000) as i32;
+    let n_i32 = (n % 1_000_000).cast_signed();
     Second {
         at_ms: BEGAN_MS + i64::from(n) * 1_000,
         lat_e7: 521_000_000 + n_i32 * 1_080 + noise(60),
