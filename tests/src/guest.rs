@@ -36,11 +36,8 @@ impl Guest {
     /// # Errors
     /// When its folder cannot be furnished.
     pub fn new(agent_toml: &str) -> anyhow::Result<Option<Self>> {
-        let Some(kernel) = std::env::var_os("MILEPOST_UML") else {
-            eprintln!("skipped: no user-mode kernel (cargo xtask test --only system provides it)");
-            return Ok(None);
-        };
-        let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(kernel) = kernel() else { return Ok(None) };
+        let turn = turn();
         let folder = tempfile::tempdir()?;
         xtask::certs::issue(folder.path(), FLEET, &[DEVICE])?;
         let config = format!(
@@ -49,7 +46,7 @@ impl Guest {
              [http]\nlisten = \"127.0.0.1:8080\"\n{agent_toml}"
         );
         std::fs::write(folder.path().join("agent.toml"), config)?;
-        Ok(Some(Self { kernel: kernel.into(), folder, _turn: turn }))
+        Ok(Some(Self { kernel, folder, _turn: turn }))
     }
 
     /// A file that the guest sees in `/mnt`.
@@ -90,6 +87,20 @@ impl Guest {
     pub fn spooled(&self, lane: Lane) -> anyhow::Result<Vec<Record>> {
         spooled(&self.path("spool.db"), lane)
     }
+}
+
+/// The user-mode kernel, where there is one; says so where there is none.
+pub(crate) fn kernel() -> Option<PathBuf> {
+    let kernel = std::env::var_os("MILEPOST_UML");
+    if kernel.is_none() {
+        eprintln!("skipped: no user-mode kernel (cargo xtask test --only system provides it)");
+    }
+    kernel.map(PathBuf::from)
+}
+
+/// Waits until no other guest runs.
+pub(crate) fn turn() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn spooled(spool: &Path, lane: Lane) -> anyhow::Result<Vec<Record>> {

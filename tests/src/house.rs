@@ -37,6 +37,8 @@ pub struct House {
     pub gateway: Option<Program>,
     /// The agent, while it runs.
     pub agent: Option<Program>,
+    /// Variables that the next agent is started with.
+    pub agent_environment: Vec<(String, String)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -54,7 +56,13 @@ impl House {
     pub fn new(plan: &Plan) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let [ingest, pages, agent] = xtask::port::free()?;
-        let house = Self { folder, ports: Ports { ingest, pages, agent }, gateway: None, agent: None };
+        let house = Self {
+            folder,
+            ports: Ports { ingest, pages, agent },
+            gateway: None,
+            agent: None,
+            agent_environment: Vec::new(),
+        };
         xtask::certs::issue(house.folder.path(), FLEET, &[DEVICE, "stranger"])?;
         std::fs::write(house.path("gateway.toml"), house.gateway_toml(plan))?;
         std::fs::write(house.path("agent.toml"), house.agent_toml(&plan.agent_toml))?;
@@ -91,10 +99,38 @@ impl House {
         )
     }
 
+    /// Lets the agent keep its spool at `place` instead of in the house.
+    ///
+    /// # Errors
+    /// When the agent's configuration cannot be changed.
+    pub fn move_spool(&self, place: &Path) -> anyhow::Result<()> {
+        let toml = std::fs::read_to_string(self.path("agent.toml"))?;
+        let moved = toml.replace("path = \"spool.db\"", &format!("path = \"{}\"", text(place)?));
+        anyhow::ensure!(moved != toml, "agent.toml names no spool.db");
+        Ok(std::fs::write(self.path("agent.toml"), moved)?)
+    }
+
     /// A file in the house.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// Lets the agent reach the gateway by another port of this machine, where something stands between them.
+    ///
+    /// # Errors
+    /// When the agent's configuration cannot be changed.
+    pub fn route_agent_to(&self, port: u16) -> anyhow::Result<()> {
+        let toml = std::fs::read_to_string(self.path("agent.toml"))?;
+        let routed = toml.replace(&self.ingest_url(), &format!("https://127.0.0.1:{port}"));
+        anyhow::ensure!(routed != toml, "agent.toml does not name the gateway");
+        Ok(std::fs::write(self.path("agent.toml"), routed)?)
+    }
+
+    /// The port at which the gateway takes batches.
+    #[must_use]
+    pub const fn ingest_port(&self) -> u16 {
+        self.ports.ingest
     }
 
     /// Where the agent's local pages are.
@@ -134,7 +170,8 @@ impl House {
     pub fn start_agent(&mut self) -> anyhow::Result<()> {
         let config = self.path("agent.toml");
         let arguments = ["run", "--config", text(&config)?];
-        self.agent = Some(Program::start("milepost-agent", &arguments, &self.path("agent.log"))?);
+        self.agent =
+            Some(Program::start_in(&self.agent_environment, "milepost-agent", &arguments, &self.path("agent.log"))?);
         let url = format!("{}/status", self.agent_url());
         self.wait_for(&url, |house| house.agent.as_mut())
     }
@@ -180,6 +217,16 @@ impl House {
                     && lanes.iter().all(|lane| lane["waiting"] == 0)
                     && status["spool"]["blobs_waiting"] == 0
             })
+        });
+    }
+
+    /// Waits until nothing waits in the evidence lane of the agent's spool.
+    ///
+    /// # Panics
+    /// When something still waits after `limit`.
+    pub fn wait_until_evidence_is_gone(&self, limit: Duration) {
+        wait::until_true("the evidence to be handed over", limit, || {
+            self.agent_status().is_some_and(|status| status["spool"]["lanes"][0]["waiting"] == 0)
         });
     }
 

@@ -121,7 +121,7 @@ fn metres_after(elapsed: Duration) -> f64 {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a vehicle that drives now needs to know when that is")]
-fn unix_now() -> Timestamp {
+pub(crate) fn unix_now() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

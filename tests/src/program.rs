@@ -22,9 +22,23 @@ impl Program {
     /// # Errors
     /// When it has not been built, or does not start.
     pub fn start(binary: &str, arguments: &[&str], log: &Path) -> anyhow::Result<Self> {
+        Self::start_in(&[], binary, arguments, log)
+    }
+
+    /// Starts one of the workspace's binaries with these variables besides its parent's.
+    ///
+    /// # Errors
+    /// As [`Program::start`].
+    pub fn start_in(
+        environment: &[(String, String)],
+        binary: &str,
+        arguments: &[&str],
+        log: &Path,
+    ) -> anyhow::Result<Self> {
         let output = File::options().append(true).create(true).open(log)?;
         let child = Command::new(path(binary)?)
             .args(arguments)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)

@@ -12,6 +12,7 @@ mod fuzz;
 mod gpsd;
 mod interrupt;
 mod mosquitto;
+mod nats;
 mod nmea;
 mod odoo;
 pub mod odoo_story;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpStream};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -16,6 +17,12 @@ use crate::{port, program};
 
 const NEED: Need = Need { packages: &["mosquitto", "mosquitto-clients"], autostarts: Some("mosquitto") };
 const START_PATIENCE: Duration = Duration::from_secs(20);
+
+/// The program, installed with its clients first if they are missing.
+pub(crate) fn find_or_install(interrupt: &Interrupt, watch: Stopwatch) -> Result<PathBuf> {
+    let clients = || ["mosquitto_pub", "mosquitto_sub"].iter().all(|name| program::find(name).is_some());
+    apt::ensure(NEED, interrupt, watch, || program::find("mosquitto").filter(|_| clients()))
+}
 
 /// A running broker; it stops when dropped.
 #[derive(Debug)]

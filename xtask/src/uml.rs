@@ -1,4 +1,5 @@
-//! A Linux kernel as an ordinary process (user-mode Linux), for what the machine's own kernel lacks: CAN.
+//! A Linux kernel as an ordinary process (user-mode Linux), for what the machine's own kernel lacks: CAN, and disks that
+//! lose their power.
 //!
 //! Promise: a script runs as root in a kernel of its own, with the host's files to read and one folder to write. Nothing
 //! of the host can change but that folder, and the kernel is gone when [`run`] returns, however the script behaves.
@@ -18,13 +19,29 @@ use crate::clock::{Stopwatch, pause};
 use crate::interrupt::Interrupt;
 use crate::program;
 
-const NEED: Need =
-    Need { packages: &["user-mode-linux", "can-utils", "socat", "iproute2", "busybox-static"], autostarts: None };
-const PROGRAMS: [&str; 5] = ["linux.uml", "canplayer", "socat", "ip", "busybox"];
+const NEED: Need = Need { packages: &PACKAGES, autostarts: None };
+const PACKAGES: [&str; 7] =
+    ["user-mode-linux", "can-utils", "socat", "iproute2", "busybox-static", "dmsetup", "e2fsprogs"];
+const PROGRAMS: [&str; 7] = ["linux.uml", "canplayer", "socat", "ip", "busybox", "dmsetup", "mkfs.ext4"];
 const INIT: &str = include_str!("uml/init.sh");
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long the kernel may take to end when it is asked to.
 const END_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What the kernel believes to run on.
+#[derive(Debug, Clone, Copy)]
+pub struct Hardware<'a> {
+    /// Its memory, MiB.
+    pub memory_mib: u32,
+    /// Files that it sees as `/dev/ubda`, `/dev/ubdb` and so on.
+    pub disks: &'a [&'a Path],
+}
+
+impl Default for Hardware<'_> {
+    fn default() -> Self {
+        Self { memory_mib: 256, disks: &[] }
+    }
+}
 
 /// How a script ended.
 #[derive(Debug)]
@@ -49,6 +66,14 @@ pub(crate) fn find_or_install(interrupt: &Interrupt, watch: Stopwatch) -> Result
 /// # Errors
 /// When the folder cannot be written, or the kernel cannot be started.
 pub fn run(kernel: &Path, work: &Path, script: &str, limit: Duration) -> Result<Outcome> {
+    run_on(Hardware::default(), kernel, work, script, limit)
+}
+
+/// Runs `script` as [`run`] does, in a kernel with this hardware.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_on(hardware: Hardware<'_>, kernel: &Path, work: &Path, script: &str, limit: Duration) -> Result<Outcome> {
     let work = work.canonicalize().with_context(|| format!("failed to find {}", work.display()))?;
     for (name, text) in [("init.sh", INIT), ("script.sh", script)] {
         fs::write(work.join(name), text).with_context(|| format!("failed to write {name}"))?;
@@ -60,7 +85,7 @@ pub fn run(kernel: &Path, work: &Path, script: &str, limit: Duration) -> Result<
         // Of an earlier run in this folder, if there was one.
         let _ = fs::remove_file(work.join(stale));
     }
-    let mut child = start(kernel, &work)?;
+    let mut child = start(hardware, kernel, &work)?;
     let watch = Stopwatch::start();
     while watch.elapsed() < limit && child.try_wait().context("failed to wait for the kernel")?.is_none() {
         pause(LOOK_EVERY);
@@ -71,12 +96,14 @@ pub fn run(kernel: &Path, work: &Path, script: &str, limit: Duration) -> Result<
     Ok(Outcome { code, log })
 }
 
-fn start(kernel: &Path, work: &Path) -> Result<Child> {
+fn start(hardware: Hardware<'_>, kernel: &Path, work: &Path) -> Result<Child> {
     let boot_log = fs::File::create(work.join("boot.log")).context("failed to write boot.log")?;
     let work = work.to_str().context("the work folder's path is not text")?;
     let mut command = Command::new(kernel);
     command
-        .args(["mem=256M", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", "con=null", "con0=fd:0,fd:1"])
+        .arg(format!("mem={}M", hardware.memory_mib))
+        .args(hardware.disks.iter().enumerate().map(|(n, disk)| format!("ubd{n}={}", disk.display())))
+        .args(["root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", "con=null", "con0=fd:0,fd:1"])
         .args([format!("init={work}/init.sh"), format!("WORK={work}"), format!("uml_dir={work}/uml")])
         .stdin(Stdio::null())
         .stderr(boot_log.try_clone().context("failed to write boot.log")?)

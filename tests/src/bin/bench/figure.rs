@@ -5,9 +5,9 @@ pub(crate) fn print(name: &str, value: f64, unit: &str) {
     println!("{name}: {value:.1} {unit}");
 }
 
-/// Prints a figure in bytes where a hundredth of one counts.
-pub(crate) fn print_fine(name: &str, bytes: f64) {
-    println!("{name}: {bytes:.2} bytes");
+/// Prints a figure that may be small.
+pub(crate) fn print_fine(name: &str, value: f64, unit: &str) {
+    println!("{name}: {value:.2} {unit}");
 }
 
 /// Prints the middle and the 99th percentile of some times in milliseconds.

@@ -5,24 +5,39 @@
 
 mod can;
 mod corpus;
+mod custody;
 mod e2e;
 mod figure;
 mod j1939;
 mod nmea;
 mod obd;
+mod peers;
 mod spool;
 mod wire;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
+
+/// Every benchmark by its name.
+const BENCHMARKS: [(&str, fn() -> anyhow::Result<()>); 7] = [
+    ("can", || can::run().and_then(|()| j1939::run()).and_then(|()| obd::run())),
+    ("custody", custody::run),
+    ("e2e", e2e::run),
+    ("nmea", nmea::run),
+    ("peers", peers::run),
+    ("spool", spool::run),
+    ("wire", wire::run),
+];
 
 fn main() -> anyhow::Result<()> {
-    match std::env::args().nth(1).as_deref() {
-        Some("can") => can::run().and_then(|()| j1939::run()).and_then(|()| obd::run()),
-        Some("e2e") => e2e::run(),
-        Some("nmea") => nmea::run(),
-        Some("spool") => spool::run(),
-        Some("wire") => wire::run(),
-        Some(other) => bail!("there is no benchmark {other:?}; there are can, e2e, nmea, spool and wire"),
-        None => bail!("name a benchmark: can, e2e, nmea, spool or wire"),
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let names = BENCHMARKS.map(|(name, _)| name).join(", ");
+    let name = words.first().with_context(|| format!("name a benchmark: {names}"))?;
+    if name == "peer" {
+        // One of the processes that are compared, started by the benchmark itself.
+        return peers::run_peer(&words[1..]);
+    }
+    match BENCHMARKS.iter().find(|(of, _)| of == name) {
+        Some((_, run)) => run(),
+        None => bail!("there is no benchmark {name:?}; there are {names}"),
     }
 }

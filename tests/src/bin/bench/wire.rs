@@ -54,6 +54,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         figure::print_fine(
             &format!("wire.entropy_floor_bytes_per_fix{{track={name}}}"),
             floor::bytes_per_fix(&track.records),
+            "bytes",
         );
         for (at, batch) in BATCHES.into_iter().enumerate() {
             let spool =
@@ -78,12 +79,13 @@ fn sent(house: &House, track: &Track, batch: usize, version: WireVersion, spool_
         (WireVersion::V1, _) => format!("wire.bytes_per_fix{{track={name},batch={batch}}}"),
         (WireVersion::V0, _) => format!("wire.v0_postcard_bytes_per_fix{{track={name},batch={batch}}}"),
     };
-    figure::print_fine(&label, (cost.up + cost.down) as f64 / fixes);
+    figure::print_fine(&label, (cost.up + cost.down) as f64 / fixes, "bytes");
     if version == WireVersion::V1 {
         let part = |part: &str, bytes: u64| {
             figure::print_fine(
                 &format!("wire.{part}_bytes_per_fix{{track={name},batch={batch}}}"),
                 bytes as f64 / fixes,
+                "bytes",
             );
         };
         part("body", cost.bodies);
@@ -104,8 +106,8 @@ fn compared(track: &Track, batch: usize) -> anyhow::Result<()> {
     }
     let fixes = track.records.len() as f64;
     let label = |what: &str| format!("wire.{what}_bytes_per_fix{{track={},batch={batch}}}", track.name);
-    figure::print_fine(&label("json"), plain as f64 / fixes);
-    figure::print_fine(&label("json_zstd"), packed as f64 / fixes);
+    figure::print_fine(&label("json"), plain as f64 / fixes, "bytes");
+    figure::print_fine(&label("json_zstd"), packed as f64 / fixes, "bytes");
     Ok(())
 }
 
