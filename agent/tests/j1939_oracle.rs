@@ -3,8 +3,7 @@
 //! Promise: engine speed and wheel-based speed equal cantools in every frame where the sender gives a value, and what
 //! canboat knows of the same groups is equal to its printed digits. cantools does not mask codes that are no values; those
 //! must be absent here. Transfers of several frames, also as a DBC file reads them, trouble codes and lamps are equal, and
-//! none is found that the oracle
-//! does not have.
+//! none is found that the oracle does not have.
 
 #[path = "corpus/files.rs"]
 mod files;

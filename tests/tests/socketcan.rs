@@ -177,6 +177,13 @@ fn an_adapter_on_a_serial_line_and_the_kernels_driver_hear_the_same() {
 
 /// A control unit of a car on INTERFACE that has speed, fuel level and a number, and a truck's unit with another number.
 const UNITS: &str = r#"
+        until_logged() {
+            end=$(($(busybox date +%s) + 30))
+            until busybox grep -q "$1" /mnt/bus.log; do
+                [ "$(busybox date +%s)" -lt "$end" ] || fail "no $1 on the bus"
+                busybox usleep 50000
+            done
+        }
         units() {
             candump -L "$1,7DF:7FF,7E0:7FF,18EAFFF9:1FFFFFFF" | while read -r _ _ frame; do
                 case "$frame" in
@@ -200,7 +207,7 @@ const UNITS: &str = r#"
 
 /// What to ask, and of which vehicle; it has no odometer.
 const ASK: &str = "transmit = true\nvin = \"1XPBD49X1MD000001\"\n[source.obd]\n\
-                   every_s = { speed = 1, fuel_level = 2, odometer = 1, vin = 3600, j1939_vin = 3600 }\n";
+                   every_s = { speed = 1, fuel_level = 2, odometer = 1, vin = 3, j1939_vin = 3 }\n";
 
 /// Lets an agent ask the units on `interface`, which `setup` brings up, until they have answered often and one has raised
 /// the alarm; then nobody answers any more. Compares what was recorded with what went over the bus.
@@ -215,7 +222,11 @@ fn ask_and_compare(source: &str, interface: &str, setup: &str) {
         units=$!
         start_agent
         until_status 30 '\"wrong_vehicle\":\\{{\"configured\":\"1XPBD49X1MD000001\",\"heard\":\"1XPBD49X1MD000002\"'
-        until_status 30 '\"answers\":[1-9][0-9],'
+        until_status 30 '\"answers\":[1-9][0-9],.*\"unsupported\":.\"odometer\"'
+        # A shell is a slow unit: what it answers too late is asked again.
+        for question in 7DF#02010D 7DF#02012F 7DF#020902 7E0#30 18EAFFF9#; do
+            until_logged \"$question\"
+        done
         # Ends the reader, and with it whoever writes to it.
         kill $units; busybox killall candump; wait $log
         keep answered

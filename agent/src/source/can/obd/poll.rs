@@ -26,6 +26,8 @@ pub const ANSWER_MS_MAX: u64 = 250;
 /// A parameter group that is asked for is broadcast within so long, milliseconds (SAE J1939-21 allows 200 until its
 /// announcement; a busy bus takes longer).
 pub const GROUP_MS_MAX: u64 = 1_250;
+/// A question that nobody answered is asked again after its period, but no later than this, milliseconds.
+pub const RETRY_MS_MAX: u64 = 60_000;
 /// So many questions in a row without an answer: the vehicle sleeps.
 pub const UNANSWERED_MAX: u32 = 10;
 /// Between questions to a vehicle that sleeps, milliseconds.
@@ -216,7 +218,7 @@ impl Poller {
         self.tally.timeouts += 1;
         self.unanswered = self.unanswered.saturating_add(1);
         let entry = &mut self.entries[place];
-        entry.due_ms = (asked_ms + entry.every_ms).max(now_ms);
+        entry.due_ms = (asked_ms + entry.every_ms.min(RETRY_MS_MAX)).max(now_ms);
         self.state = State::Idle { from_ms: now_ms };
         if self.is_asleep() {
             self.state = State::Idle { from_ms: now_ms + ASLEEP_MS };
@@ -442,6 +444,14 @@ mod tests {
         assert_eq!(poller.tally().answers, 0);
         poller.handle_frame(&frame_of(CanId::Extended(0x18ec_ff00), [0x20, 18, 0, 3, 0xff, 0xec, 0xfe, 0]), 200);
         assert_eq!((poller.tally().answers, poller.poll_timeout()), (1, Some(3_600_000)));
+    }
+
+    #[test]
+    fn a_question_asked_once_an_hour_is_asked_again_after_a_minute_when_nobody_answered() {
+        let mut poller = poller(&[("j1939_vin", 3_600)]);
+        const NUMBER: Option<&str> = Some("18EAFFF9x [ec, fe, 00]");
+        let times_ms = [0, GROUP_MS_MAX, RETRY_MS_MAX - 1, RETRY_MS_MAX];
+        check(&mut poller, false, &times_ms, &[NUMBER, None, None, NUMBER]);
     }
 
     #[test]
