@@ -98,7 +98,12 @@ impl Metrics {
                 Family::default(),
             ),
             lost: add(&mut registry, "records_lost", "Records reported as lost by lane and reason", Family::default()),
-            missing: add(&mut registry, "sequences_missing", "Sequences missing below held ones by lane", Family::default()),
+            missing: add(
+                &mut registry,
+                "sequences_missing",
+                "Sequences missing below held ones by lane",
+                Family::default(),
+            ),
             dropped_records: add(&mut registry, "records_dropped", "Records dropped by retention", Counter::default()),
             receipt_s: seconds(&mut registry, "receipt", "From request to durable receipt", 0.001),
             record_age_s: seconds(&mut registry, "record_age", "Age of the oldest record of a chunk at receipt", 0.1),

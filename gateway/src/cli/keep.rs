@@ -126,7 +126,11 @@ pub(super) fn verify(command: &Verify) -> anyhow::Result<ExitCode> {
     let report = verify::verify(&moment)?;
     report.findings.iter().for_each(|finding| println!("problem  {finding}"));
     let verify::Report { lanes, chunks, blobs, findings } = &report;
-    println!("{}: {lanes} lanes, {chunks} chunks and {blobs} blobs looked at, {} problems", path.display(), findings.len());
+    println!(
+        "{}: {lanes} lanes, {chunks} chunks and {blobs} blobs looked at, {} problems",
+        path.display(),
+        findings.len()
+    );
     Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -139,7 +143,11 @@ fn open(path: &Path) -> anyhow::Result<Connection> {
     if found > known {
         return Err(StoreFault::Newer { found, known }.into());
     }
-    ensure!(found == known, "{}: it is at schema {found}; `milepost-gateway serve` brings it to {known}", path.display());
+    ensure!(
+        found == known,
+        "{}: it is at schema {found}; `milepost-gateway serve` brings it to {known}",
+        path.display()
+    );
     Ok(connection)
 }
 
@@ -185,7 +193,10 @@ fn device_table(device: &DeviceCustody) -> String {
     let blobs = &device.blobs;
     lines.push(format!("\nphotos and signatures: {} complete, {} begun", blobs.complete, blobs.incomplete));
     lines.extend(device.losses.iter().map(|loss| {
-        format!("lost {} {} of {}: {} records, reported {}", loss.lane, loss.range, loss.reason, loss.records, loss.received_at)
+        format!(
+            "lost {} {} of {}: {} records, reported {}",
+            loss.lane, loss.range, loss.reason, loss.records, loss.received_at
+        )
     }));
     lines.extend(device.next.map(|next| format!("more losses: --after {next}")));
     lines.join("\n")

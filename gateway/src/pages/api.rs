@@ -151,9 +151,8 @@ pub async fn device_custody(
 /// # Errors
 /// The store's.
 pub async fn fleet_custody(State(state): State<PageState>, who: SignedIn) -> Result<Json<Vec<FleetLine>>, ApiRefusal> {
-    let read = move |connection: &rusqlite::Connection| {
-        custody::troubled_lanes(connection, &who.fleet, CUSTODY_LINES_MAX)
-    };
+    let read =
+        move |connection: &rusqlite::Connection| custody::troubled_lanes(connection, &who.fleet, CUSTODY_LINES_MAX);
     Ok(Json(state.store.read(read).await?))
 }
 

@@ -294,9 +294,8 @@ async fn records_of_a_device_without_a_vehicle_are_kept_and_a_person_is_told() {
 async fn a_damaged_row_tells_nothing_and_holds_up_nothing() {
     let yard = Yard::new().await;
     yard.arrive(drive(), None).await;
-    let damage = |connection: &Connection| {
-        Ok(connection.execute("UPDATE chunk SET body = x'00' WHERE first_sequence = 1", [])?)
-    };
+    let damage =
+        |connection: &Connection| Ok(connection.execute("UPDATE chunk SET body = x'00' WHERE first_sequence = 1", [])?);
     assert_eq!(yard.store.write(damage).await.expect("damaged"), 1);
     yard.fold().await;
     assert_eq!(yard.texts("SELECT kind FROM exception_case").await, ["store_damaged"]);

@@ -58,7 +58,8 @@ impl Upkeep {
             }
             let now = clock::now();
             let looked = self.look(now).await;
-            let dropped = if looks % LOOKS_PER_DROP == 0 { self.drop_old(now, &shutdown).await.map(drop) } else { Ok(()) };
+            let dropped =
+                if looks % LOOKS_PER_DROP == 0 { self.drop_old(now, &shutdown).await.map(drop) } else { Ok(()) };
             if let Err(fault) = looked.and(dropped) {
                 tracing::error!(%fault, "looking after the store failed; receipts go on");
             }
@@ -148,7 +149,8 @@ impl Upkeep {
                 if positions.is_empty() {
                     break;
                 }
-                let step = move |connection: &rusqlite::Connection| retention::drop_chunks(connection, lane, &positions);
+                let step =
+                    move |connection: &rusqlite::Connection| retention::drop_chunks(connection, lane, &positions);
                 records += self.store.write(step).await?;
             }
         }

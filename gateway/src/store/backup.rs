@@ -90,11 +90,7 @@ fn check(path: &Path) -> anyhow::Result<()> {
     ensure!(found == "ok", "{}: {found}", named());
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).with_context(named)?;
     let known = migration::known();
-    ensure!(
-        (1..=known).contains(&version),
-        "{}: it is at schema {version}, this gateway knows 1 to {known}",
-        named()
-    );
+    ensure!((1..=known).contains(&version), "{}: it is at schema {version}, this gateway knows 1 to {known}", named());
     Ok(())
 }
 

@@ -59,8 +59,7 @@ pub fn raise(
     let sql = "INSERT INTO fold_floor VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET
         floor_time = excluded.floor_time, state = excluded.state, raised_at = excluded.raised_at
         WHERE excluded.floor_time > floor_time";
-    let row =
-        params![fleet_id.as_str(), vehicle_id.as_str(), floor.time.as_millis(), floor.state, now.as_millis()];
+    let row = params![fleet_id.as_str(), vehicle_id.as_str(), floor.time.as_millis(), floor.state, now.as_millis()];
     Ok(connection.prepare_cached(sql)?.execute(row)? > 0)
 }
 

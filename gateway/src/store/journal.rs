@@ -92,13 +92,8 @@ pub fn claims(
             AND first_sequence BETWEEN ?2 AND ?4 AND first_sequence + more >= ?3";
     let mut statement = connection.prepare_cached(sql)?;
     let reach = range.first().saturating_sub(CHUNK_RECORDS_MAX as u64);
-    let mut rows = statement.query(params![
-        lane_id.0,
-        whole(reach),
-        whole(range.first()),
-        whole(range.last()),
-        whole(through)
-    ])?;
+    let mut rows =
+        statement.query(params![lane_id.0, whole(reach), whole(range.first()), whole(range.last()), whole(through)])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         found.push((row.get(0)?, sequence_range(row, 1)?));

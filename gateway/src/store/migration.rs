@@ -129,7 +129,8 @@ mod tests {
             assert_eq!(text(&connection, rest), "32ZH 13");
             // The next chunk gets the next position, never one that was given before.
             connection.execute_batch("DELETE FROM chunk").expect("emptied");
-            let next = "INSERT INTO chunk (lane_id, first_sequence, more, checksum, loss, history, seal, received_at, body)
+            let next =
+                "INSERT INTO chunk (lane_id, first_sequence, more, checksum, loss, history, seal, received_at, body)
                 VALUES (1, 1, 0, 1, 0, 0, 0, 1, x'00') RETURNING CAST(position AS TEXT)";
             assert_eq!(text(&connection, next), "8");
         }

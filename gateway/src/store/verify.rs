@@ -82,9 +82,8 @@ impl LaneRow {
 }
 
 fn lanes(connection: &Connection, report: &mut Report) -> StoreResult<()> {
-    let mut statement = connection.prepare(
-        "SELECT lane_id, fleet_id, device_id, spool_id, lane, dropped_through FROM lane ORDER BY lane_id",
-    )?;
+    let mut statement = connection
+        .prepare("SELECT lane_id, fleet_id, device_id, spool_id, lane, dropped_through FROM lane ORDER BY lane_id")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let lane = LaneRow {
@@ -175,9 +174,9 @@ fn check_ranges(
     for there in held.iter().filter(|there| !promised.covers(*there)) {
         found.add(format!("{there} are in the journal but not counted as held; report this defect"));
     }
-    let above_dropped = promised.iter().filter_map(|range| {
-        SequenceRange::new(range.first().max(lane.dropped_through + 1), range.last()).ok()
-    });
+    let above_dropped = promised
+        .iter()
+        .filter_map(|range| SequenceRange::new(range.first().max(lane.dropped_through + 1), range.last()).ok());
     for range in above_dropped.flat_map(|range| not_in(held, range)) {
         found.add(format!("{range} were promised to the device and are not in the journal; restore from a backup"));
     }
@@ -198,8 +197,8 @@ fn not_in(held: &SequenceRanges, range: SequenceRange) -> Vec<SequenceRange> {
 
 fn blobs(connection: &Connection, report: &mut Report) -> StoreResult<()> {
     let mut statement = connection.prepare("SELECT fleet_id, sha256, size FROM blob WHERE complete = 1")?;
-    let mut parts = connection
-        .prepare("SELECT bytes FROM blob_part WHERE fleet_id = ?1 AND sha256 = ?2 ORDER BY at_byte")?;
+    let mut parts =
+        connection.prepare("SELECT bytes FROM blob_part WHERE fleet_id = ?1 AND sha256 = ?2 ORDER BY at_byte")?;
     let mut rows = statement.query([])?;
     let mut found = Findings::new("blobs".to_owned());
     while let Some(row) = rows.next()? {
@@ -222,7 +221,8 @@ fn blobs(connection: &Connection, report: &mut Report) -> StoreResult<()> {
 }
 
 fn effects(connection: &Connection, report: &mut Report) -> StoreResult<()> {
-    let sql = "SELECT fleet_id, effect_key, count(*) FROM outbox NOT INDEXED GROUP BY 1, 2 HAVING count(*) > 1 LIMIT ?1";
+    let sql =
+        "SELECT fleet_id, effect_key, count(*) FROM outbox NOT INDEXED GROUP BY 1, 2 HAVING count(*) > 1 LIMIT ?1";
     let mut statement = connection.prepare(sql)?;
     let mut rows = statement.query([FINDINGS_MAX as i64])?;
     while let Some(row) = rows.next()? {
@@ -233,7 +233,8 @@ fn effects(connection: &Connection, report: &mut Report) -> StoreResult<()> {
 }
 
 fn cursors(connection: &Connection, report: &mut Report) -> StoreResult<()> {
-    let sql = "SELECT fleet_id, position, coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'chunk'), 0) FROM cursor";
+    let sql =
+        "SELECT fleet_id, position, coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'chunk'), 0) FROM cursor";
     let mut statement = connection.prepare(sql)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
