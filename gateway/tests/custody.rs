@@ -6,6 +6,8 @@ mod answer;
 mod backup;
 #[path = "custody/limits.rs"]
 mod limits;
+#[path = "custody/retention.rs"]
+mod retention;
 #[path = "custody/world.rs"]
 mod world;
 

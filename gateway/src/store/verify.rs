@@ -63,7 +63,7 @@ struct Link {
     range: SequenceRange,
     gap: bool,
     contested: bool,
-    chain: [Option<[u8; 32]>; 2],
+    chain: [Option<Vec<u8>>; 2],
 }
 
 struct LaneRow {
@@ -145,7 +145,7 @@ fn check_pair(before: &Link, after: &Link, found: &mut Findings) {
             ));
         }
     } else if after.range.first() == before.range.last() + 1
-        && let (Some(end), Some(begin)) = (before.chain[1], after.chain[0])
+        && let (Some(end), Some(begin)) = (&before.chain[1], &after.chain[0])
         && end != begin
     {
         found.add(format!(
@@ -177,10 +177,22 @@ fn check_ranges(
     let above_dropped = promised
         .iter()
         .filter_map(|range| SequenceRange::new(range.first().max(lane.dropped_through + 1), range.last()).ok());
-    for range in above_dropped.filter(|range| !held.covers(*range)) {
+    for range in above_dropped.flat_map(|range| not_in(held, range)) {
         found.add(format!("{range} were promised to the device and are not in the journal; restore from a backup"));
     }
     Ok(())
+}
+
+/// The parts of `range` that `held` does not have.
+fn not_in(held: &SequenceRanges, range: SequenceRange) -> Vec<SequenceRange> {
+    let mut next = range.first();
+    let mut missing = Vec::new();
+    for there in held.iter().filter(|there| there.last() >= range.first() && there.first() <= range.last()) {
+        missing.extend(SequenceRange::new(next, there.first().saturating_sub(1)));
+        next = next.max(there.last() + 1);
+    }
+    missing.extend(SequenceRange::new(next, range.last()));
+    missing
 }
 
 fn blobs(connection: &Connection, report: &mut Report) -> StoreResult<()> {

@@ -6,22 +6,27 @@
 mod can;
 mod corpus;
 mod custody;
+mod drain;
 mod e2e;
 mod figure;
+mod ingest;
 mod j1939;
 mod nmea;
 mod obd;
 mod peers;
 mod spool;
+mod track;
 mod wire;
 
 use anyhow::{Context as _, bail};
 
 /// Every benchmark by its name.
-const BENCHMARKS: [(&str, fn() -> anyhow::Result<()>); 7] = [
+const BENCHMARKS: [(&str, fn() -> anyhow::Result<()>); 9] = [
     ("can", || can::run().and_then(|()| j1939::run()).and_then(|()| obd::run())),
     ("custody", custody::run),
+    ("drain", drain::run),
     ("e2e", e2e::run),
+    ("ingest", ingest::run),
     ("nmea", nmea::run),
     ("peers", peers::run),
     ("spool", spool::run),
