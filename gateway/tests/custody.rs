@@ -1,5 +1,7 @@
 //! A whole gateway on loopback, with real mutual TLS, met by devices that behave well and badly.
 
+#[path = "custody/versions.rs"]
+mod versions;
 #[path = "custody/world.rs"]
 mod world;
 
