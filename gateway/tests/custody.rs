@@ -8,6 +8,8 @@ mod backup;
 mod limits;
 #[path = "custody/retention.rs"]
 mod retention;
+#[path = "custody/versions.rs"]
+mod versions;
 #[path = "custody/world.rs"]
 mod world;
 

@@ -111,8 +111,43 @@ mod tests {
 
     use super::*;
 
+    /// The spool that the golden answers speak of.
+    const SPOOL: SpoolId = SpoolId([0x51; 16]);
+    const GOLDEN: [&[u8]; 2] = [
+        include_bytes!("../../../proto/tests/golden/v0-answer.bin"),
+        include_bytes!("../../../proto/tests/golden/v1-answer.bin"),
+    ];
+
+    /// Gateways of every released version are understood.
+    #[tokio::test]
+    async fn golden_answers_are_read() {
+        for golden in GOLDEN {
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", golden.len());
+            let answer = answered([head.as_bytes(), golden].concat()).await.expect("an answer");
+            let [telemetry, other] = &answer.receipts[..] else { panic!("{answer:?}") };
+            assert_eq!((telemetry.spool_id, telemetry.through), (SPOOL, 99));
+            assert_eq!((telemetry.accepted.len(), telemetry.refused.len()), (2, 1));
+            assert_ne!(other.spool_id, SPOOL, "a receipt for another spool settles nothing of this one");
+            assert_eq!((answer.down_link[0].version, answer.blobs[0].held), (8, 65_536));
+        }
+    }
+
+    /// What a gateway of version 0 says to a request of version 1: the agent stops, shows why, and asks again now and then.
+    #[tokio::test]
+    async fn an_older_gateway_is_asked_to_be_updated_and_nothing_is_lost() {
+        let text =
+            "the batch is refused: wire version 1 is not spoken here, this build speaks 0; update the older end\n";
+        let answer = format!("HTTP/1.1 426 Upgrade Required\r\ncontent-length: {}\r\n\r\n{text}", text.len());
+        let SendFailure::Unreadable { why } = outcome(answer).await else { panic!("taken for something else") };
+        assert!(why.contains("426") && why.contains("update the older end"), "{why}");
+    }
+
     /// What the client makes of a server that answers every request with `answer`.
     async fn outcome(answer: impl Into<Vec<u8>>) -> SendFailure {
+        answered(answer).await.expect_err("no answer of a gateway")
+    }
+
+    async fn answered(answer: impl Into<Vec<u8>>) -> Result<UplinkAnswer, SendFailure> {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let answer = answer.into();
@@ -130,7 +165,7 @@ mod tests {
         let roots = rustls::RootCertStore::empty();
         let tls = versions.expect("versions").with_root_certificates(roots).with_no_client_auth();
         let client = GatewayClient::new(&url, tls).expect("a client");
-        client.request(b"records".to_vec(), SpoolId([1; 16])).await.expect_err("no answer of a gateway")
+        client.request(b"records".to_vec(), SPOOL).await
     }
 
     #[tokio::test]
