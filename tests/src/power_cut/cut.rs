@@ -1,7 +1,7 @@
 //! Every moment of a write log at which the power may go, and the disk that is then left.
 //!
-//! Promise: each mark gives a disk with only what was flushed by then; each flush, up to [`TORN_MAX`], gives one with a seeded part
-//! of what it was about to make durable. What had been answered at that moment is counted from the marks before it.
+//! Promise: each mark gives a disk with only what was flushed by then; each flush, up to a bound, gives one with a seeded
+//! part of what it was about to make durable. What had been answered at that moment is counted from the marks before it.
 
 use anyhow::Context as _;
 use milepost_proto::Timestamp;
