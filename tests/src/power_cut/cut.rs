@@ -1,7 +1,7 @@
 //! Every moment of a write log at which the power may go, and the disk that is then left.
 //!
-//! Promise: each mark gives a disk with only what was flushed by then; each flush gives one with a seeded part of what it
-//! was about to make durable. What had been answered at that moment is counted from the marks before it.
+//! Promise: each mark gives a disk with only what was flushed by then; each flush, up to a bound, gives one with a seeded
+//! part of what it was about to make durable. What had been answered at that moment is counted from the marks before it.
 
 use anyhow::Context as _;
 use milepost_proto::Timestamp;
@@ -35,6 +35,9 @@ impl Kind {
     }
 }
 
+/// Most torn disks of one run; a slow machine makes more flushes, of which then every second or third is cut.
+const TORN_MAX: usize = 400;
+
 /// Replays `log` over a disk that held `base`, and shows the disk after each cut to `visit`.
 ///
 /// # Errors
@@ -47,6 +50,9 @@ pub fn for_each(
 ) -> anyhow::Result<()> {
     let mut answered = Answered::new(log)?;
     let (mut disk, mut chance) = (Disk::new(base), Chance::new(seed));
+    let is_flush = |entry: &&Entry| matches!(entry, Entry::Request(request) if request.flush);
+    let flushes_apart = log.entries().iter().filter(is_flush).count().div_ceil(TORN_MAX).max(1);
+    let mut flushes = 0;
     for entry in log.entries() {
         match entry {
             Entry::Mark(word) => {
@@ -59,7 +65,8 @@ pub fn for_each(
             }
             Entry::Request(request) => {
                 if request.flush {
-                    if disk.is_dirty() {
+                    flushes += 1;
+                    if disk.is_dirty() && flushes % flushes_apart == 0 {
                         visit(answered.kind(Kind::Torn), answered.account, &disk.torn(&mut chance))?;
                     }
                     disk.flush();

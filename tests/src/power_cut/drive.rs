@@ -16,13 +16,13 @@ use crate::house::{House, Plan};
 use crate::live_drive::{LiveDrive, unix_now};
 
 /// Captures in all.
-const CAPTURES: u64 = 160;
+const CAPTURES: u64 = 140;
 /// A photo follows every so many captures.
 const CAPTURES_PER_PHOTO: u64 = 10;
 /// What happens before the capture of a number.
-const GATEWAY_STARTS: [u64; 2] = [50, 120];
-const GATEWAY_IS_KILLED: u64 = 90;
-const AGENT_IS_KILLED: u64 = 105;
+const GATEWAY_STARTS: [u64; 2] = [40, 105];
+const GATEWAY_IS_KILLED: u64 = 80;
+const AGENT_IS_KILLED: u64 = 95;
 /// Stops of the round: more than the captures take.
 const STOPS: u32 = 60;
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);

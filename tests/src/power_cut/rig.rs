@@ -16,13 +16,13 @@ use super::tally::Tally;
 use crate::{guest, preload, program};
 
 /// The disk; ext4 needs room for its journal.
-const DISK_BYTES: u64 = 24 << 20;
+const DISK_BYTES: u64 = 16 << 20;
 /// Everything ever written to it.
 const LOG_BYTES: u64 = 1 << 30;
 /// The images and what is in them are kept in the guest's memory.
 const MEMORY_MIB: u32 = 512;
-/// A guest that has not finished by then never will.
-const LIMIT: Duration = Duration::from_secs(240);
+/// A run takes about a minute; a guest that has not finished by then, on however busy a machine, never will.
+const LIMIT: Duration = Duration::from_secs(900);
 const SCRIPT: &str = include_str!("rig.sh");
 /// A library whose syncs do nothing.
 const UNSYNCED: &str = include_str!("unsynced.c");
@@ -62,7 +62,8 @@ pub fn run(syncs: Syncs, seed: u64) -> anyhow::Result<Option<Tally>> {
     let (disk, log) = (work.join("disk.img"), work.join("log.img"));
     let hardware = Hardware { memory_mib: MEMORY_MIB, disks: &[&disk, &log] };
     let outcome = uml::run_on(hardware, &kernel, work, &script, LIMIT)?;
-    ensure!(outcome.code == Some(0), "the guest's script ended with {:?}:\n{}", outcome.code, outcome.log);
+    let code = outcome.code.with_context(|| format!("the guest did not end within {LIMIT:?}:\n{}", outcome.log))?;
+    ensure!(code == 0, "the guest's script ended with {code}:\n{}", outcome.log);
     let told = fs::read_to_string(work.join("tally.json")).context("the guest left no tally")?;
     Ok(Some(Tally::from_json(&serde_json::from_str(&told)?).context("the guest's tally does not read")?))
 }
@@ -74,7 +75,7 @@ fn make_disk(work: &Path) -> anyhow::Result<()> {
     fs::File::create(work.join("log.img"))?.set_len(LOG_BYTES)?;
     let mut mkfs = Command::new("/usr/sbin/mkfs.ext4");
     // Laid out at once, so that no kernel thread writes to it later.
-    mkfs.args(["-q", "-F", "-b", "4096", "-E", "lazy_itable_init=0,lazy_journal_init=0"]).arg(&disk);
+    mkfs.args(["-q", "-F", "-b", "4096", "-J", "size=4", "-E", "lazy_itable_init=0,lazy_journal_init=0"]).arg(&disk);
     let output = mkfs.output().context("no mkfs.ext4: apt-get install e2fsprogs")?;
     ensure!(output.status.success(), "mkfs.ext4: {}", String::from_utf8_lossy(&output.stderr));
     fs::copy(&disk, work.join("base.img"))?;

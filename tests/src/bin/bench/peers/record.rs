@@ -20,7 +20,7 @@ struct Second {
     at_ms: i64,
     lat_e7: i32,
     lon_e7: i32,
-    altitude_dm: i32,
+    altitude_m: i32,
     speed_cmps: u32,
     course_ddeg: u16,
 }
@@ -35,7 +35,7 @@ fn second(n: u32) -> Second {
         at_ms: BEGAN_MS + i64::from(n) * 1_000,
         lat_e7: 521_000_000 + n_i32 * 1_080 + noise(60),
         lon_e7: 49_000_000 + n_i32 * 90 + noise(60),
-        altitude_dm: 300 + n_i32 / 50 % 600 + noise(3),
+        altitude_m: 30 + n_i32 / 500 % 60 + noise(2),
         speed_cmps: (1_200 + noise(40)).unsigned_abs(),
         course_ddeg: (1_040 + noise(20)).unsigned_abs() as u16,
     }
@@ -43,13 +43,11 @@ fn second(n: u32) -> Second {
 
 /// Record `n` as JSON.
 pub(crate) fn json(n: u32) -> String {
-    let Second { at_ms, lat_e7, lon_e7, altitude_dm, speed_cmps, course_ddeg } = second(n);
+    let Second { at_ms, lat_e7, lon_e7, altitude_m, speed_cmps, course_ddeg } = second(n);
     let (lat, lon) = (fixed(lat_e7, 10_000_000, 7), fixed(lon_e7, 10_000_000, 7));
     format!(
-        "{{\"seq\":{},\"t\":{at_ms},\"lat\":{lat},\"lon\":{lon},\"alt_m\":{}.{},\"speed_mps\":{}.{:02},\"course_deg\":{}.{}}}",
+        "{{\"seq\":{},\"t\":{at_ms},\"lat\":{lat},\"lon\":{lon},\"alt_m\":{altitude_m},\"speed_mps\":{}.{:02},\"course_deg\":{}.{}}}",
         NUMBER_BASE + n,
-        altitude_dm / 10,
-        altitude_dm % 10,
         speed_cmps / 100,
         speed_cmps % 100,
         course_ddeg / 10,
@@ -69,7 +67,7 @@ pub(crate) fn number_of(json: &str) -> anyhow::Result<u32> {
 
 /// Record `n` as the agent keeps it.
 pub(crate) fn record(n: u32) -> Record {
-    let Second { at_ms, lat_e7, lon_e7, altitude_dm, speed_cmps, course_ddeg } = second(n);
+    let Second { at_ms, lat_e7, lon_e7, altitude_m, speed_cmps, course_ddeg } = second(n);
     Record {
         event_time: Timestamp::from_millis(at_ms),
         monotonic_ms: u64::from(n) * 1_000,
@@ -77,7 +75,7 @@ pub(crate) fn record(n: u32) -> Record {
         reading: Reading::Position(Position {
             lat_e7,
             lon_e7,
-            altitude_cm: Some(altitude_dm * 10),
+            altitude_cm: Some(altitude_m * 100),
             speed_cmps: Some(speed_cmps),
             course_cdeg: Some(course_ddeg * 10),
             fix: FixType::Fix3d,
