@@ -58,7 +58,9 @@ fn look_into(peer: &Peer, bytes: &[u8], now: Timestamp) -> Result<Inspected, Ref
     Ok(inspect(peer, wire::decode_request(bytes)?, now))
 }
 
-fn answer(spool_id: SpoolId, accepted: Accepted, refusals: &[(Lane, Refusal)]) -> UplinkAnswer {
+/// What is answered to a request of which this was accepted and that refused.
+#[must_use]
+pub fn answer(spool_id: SpoolId, accepted: Accepted, refusals: &[(Lane, Refusal)]) -> UplinkAnswer {
     let receipts = accepted.lanes.into_iter().map(|(lane, held)| Receipt {
         spool_id,
         lane,
