@@ -14,3 +14,4 @@ pub mod lossy_proxy;
 pub mod program;
 pub mod pty;
 pub mod wait;
+pub mod world;

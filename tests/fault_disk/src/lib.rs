@@ -35,6 +35,11 @@ impl FaultDisk {
         self.machine.arm(steps, fault);
     }
 
+    /// Takes back what was armed and has not happened, or is not over.
+    pub fn mend(&self) {
+        self.machine.mend();
+    }
+
     /// Whether syncs are answered and not done, as cheap cards do.
     pub fn lie_about_sync(&self, lies: bool) {
         self.machine.lie(lies);

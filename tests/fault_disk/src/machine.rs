@@ -113,6 +113,10 @@ impl Machine {
         self.state().armed = Some((steps, fault));
     }
 
+    pub(crate) fn mend(&self) {
+        self.state().armed = None;
+    }
+
     pub(crate) fn lie(&self, lies: bool) {
         self.state().lies = lies;
     }
