@@ -8,6 +8,7 @@
 //! assertions after each transition.)
 
 mod audit;
+mod falls;
 pub mod faults;
 mod network;
 mod odoo;
@@ -15,26 +16,26 @@ mod office;
 mod phone;
 mod route;
 mod schedule;
+mod step;
 mod truth;
 mod vehicle;
 
 use std::path::Path;
 
 use anyhow::Context as _;
-use fault_disk::{Fall, FaultDisk, Fault};
-use milepost_agent::uplink::outgoing::Outgoing;
-use milepost_proto::{BootId, Reading, Record, Timestamp};
+use fault_disk::FaultDisk;
+use milepost_proto::BootId;
 use tempfile::TempDir;
 
 use crate::chance::Chance;
 use faults::Faults;
 use office::Office;
 use phone::Phone;
-use route::{DAY_MS, Doing, Route};
+use route::{DAY_MS, Route};
 use schedule::{Happening, Schedule};
 pub use truth::Tally;
-use truth::{KeptPosition, Truth};
-use vehicle::{Agent, Vehicle, Wiring};
+use truth::Truth;
+use vehicle::{Vehicle, Wiring};
 
 /// When a world begins: a Monday, 05:00 UTC.
 const BEGAN_MS: i64 = 1_772_427_600_000;
@@ -246,274 +247,9 @@ impl World {
         }
     }
 
-    /// A receiver has a fix, if there is power.
-    fn fix(&mut self, vehicle: usize) {
-        let (doing, _) = self.vehicles[vehicle].route.doing(self.now_ms);
-        let every_s = if doing == Doing::Parked { 900 } else { self.pace.fix_s };
-        self.schedule.put(self.now_ms + every_s * SECOND_MS, Happening::Fix(vehicle));
-        if self.now_ms < self.vehicles[vehicle].wiring.fix_from_ms {
-            return;
-        }
-        let position = self.vehicles[vehicle].route.position(self.now_ms);
-        let event_time = Timestamp::from_millis(self.now_ms);
-        let mut kept = None;
-        self.touch(vehicle, |agent| kept = agent.fix(position, event_time));
-        if let Some(kept) = kept {
-            self.truth.tally.fixes += 1;
-            self.kept(vehicle, kept);
-        }
-    }
-
-    fn kept(&mut self, vehicle: usize, records: impl IntoIterator<Item = Record>) {
-        // If it fell while it took them, they may be gone.
-        let may_be_lost = self.vehicles[vehicle].agent.is_none();
-        for record in records.into_iter().filter(|record| matches!(record.reading, Reading::Position(_))) {
-            let position = KeptPosition { kept_ms: self.now_ms, may_be_lost };
-            self.truth.positions.insert((vehicle, record.event_time.as_millis()), position);
-        }
-    }
-
-    fn tick(&mut self, vehicle: usize, life: u64) {
-        if self.vehicles[vehicle].life != life || self.vehicles[vehicle].agent.is_none() {
-            return;
-        }
-        let mut released = None;
-        self.touch(vehicle, |agent| released = agent.tick());
-        self.kept(vehicle, released);
-        let parked = self.vehicles[vehicle].route.doing(self.now_ms).0 == Doing::Parked;
-        let every_s = if parked { 900 } else { 60 };
-        self.schedule.put(self.now_ms + every_s * SECOND_MS, Happening::Tick { vehicle, life });
-    }
-
-    fn due(&mut self, vehicle: usize, life: u64) {
-        let machine = &mut self.vehicles[vehicle];
-        if machine.life == life
-            && let Some(agent) = &mut machine.agent
-        {
-            agent.looks_at_ms = i64::MAX;
-            self.touch(vehicle, |_| {});
-        }
-    }
-
-    /// Lets something happen to an agent, then lets it do what is due, then sees what came of it.
-    fn touch(&mut self, vehicle: usize, happens: impl FnOnce(&mut Agent)) {
-        let machine = &mut self.vehicles[vehicle];
-        let Some(agent) = &mut machine.agent else { return };
-        agent.tell_time(&machine.wiring, self.now_ms);
-        happens(agent);
-        if machine.disk.fallen().is_none() {
-            agent.turn(&machine.disk);
-        }
-        self.after_vehicle(vehicle);
-    }
-
-    fn after_vehicle(&mut self, vehicle: usize) {
-        self.count_refusals(vehicle);
-        let machine = &mut self.vehicles[vehicle];
-        if let Some(fall) = machine.disk.fallen() {
-            return self.collapse(vehicle, fall);
-        }
-        let Some(agent) = &mut machine.agent else { return };
-        if agent.event_loop.has_ended() {
-            self.truth.breach(format!("the spool of vehicle {vehicle} ended although its file is there"));
-            return self.collapse(vehicle, Fall::Kill);
-        }
-        let committed: Vec<_> =
-            agent.status.borrow().spool.lanes.iter().map(|lane| (lane.lane, lane.last_sequence)).collect();
-        let spool_id = agent.spool_id;
-        let sent: Vec<Outgoing> = std::iter::from_fn(|| agent.take_sent()).collect();
-        let due_ms = agent.event_loop.due_ms().map(|due_ms| machine.wiring.reaches(due_ms).max(self.now_ms + 1));
-        let life = machine.life;
-        if let Some(due_ms) = due_ms
-            && due_ms < agent.looks_at_ms
-        {
-            agent.looks_at_ms = due_ms;
-            self.schedule.put(due_ms, Happening::Due { vehicle, life });
-        }
-        committed.into_iter().for_each(|(lane, last)| self.truth.committed(spool_id, lane, last));
-        sent.into_iter().for_each(|outgoing| self.post(vehicle, outgoing));
-    }
-
-    /// What a disk refused to commit is lost, and said so when it works again.
-    fn count_refusals(&mut self, vehicle: usize) {
-        let machine = &mut self.vehicles[vehicle];
-        let refusals = machine.disk.refusals();
-        if refusals > machine.refusals_seen {
-            self.truth.tally.disk_refusals += refusals - machine.refusals_seen;
-            machine.refusals_seen = refusals;
-            self.truth.may_be_lost(vehicle, self.now_ms, self.window_ms());
-        }
-    }
-
-    /// What a fall may cost: a group that was not committed.
-    fn window_ms(&self) -> i64 {
-        i64::try_from(self.pace.group_ms).unwrap_or(0) + SLACK_MS
-    }
-
-    /// The machine is down: its programs are gone, and the disk is what is left of it.
-    fn collapse(&mut self, vehicle: usize, fall: Fall) {
-        match fall {
-            Fall::Kill => self.truth.tally.kills += 1,
-            Fall::PowerCut => self.truth.tally.power_cuts += 1,
-        }
-        self.truth.may_be_lost(vehicle, self.now_ms, self.window_ms());
-        let down_ms = self.within(0, self.faults.down_s_max + 1);
-        let machine = &mut self.vehicles[vehicle];
-        machine.disk.fall(fall);
-        machine.agent = None;
-        if let Err(error) = machine.disk.start(&mut || self.chance.number()) {
-            self.truth.breach(format!("the disk of vehicle {vehicle} cannot be what is left of it: {error}"));
-        }
-        if fall == Fall::PowerCut {
-            self.rewire(vehicle, down_ms);
-        }
-        self.schedule.put(self.now_ms + down_ms, Happening::Boot(vehicle));
-    }
-
-    /// The machine starts anew in `down_ms`: another boot, another drift, perhaps a clock that lost the time.
-    fn rewire(&mut self, vehicle: usize, down_ms: i64) {
-        let booted_ms = self.now_ms + down_ms - 2 * SECOND_MS;
-        let system_ahead_ms = if self.chance.happens(self.faults.dead_rtc) {
-            -booted_ms
-        } else if self.chance.happens(self.faults.stepped_clock) {
-            self.within(0, 24 * 3_600) - 12 * HOUR_MS
-        } else {
-            self.within(0, 2) - SECOND_MS
-        };
-        let drift_ppm = i64::try_from(self.chance.below(2 * self.faults.drift_ppm_max + 1)).unwrap_or(0);
-        let fix_after_ms = self.within(2, 40);
-        self.vehicles[vehicle].wiring = Wiring {
-            boot_id: BootId(self.chance.bytes()),
-            booted_ms,
-            drift_ppm: drift_ppm - i64::try_from(self.faults.drift_ppm_max).unwrap_or(0),
-            system_ahead_ms,
-            fix_from_ms: self.now_ms + down_ms + fix_after_ms,
-        };
-    }
-
-    fn boot(&mut self, vehicle: usize) {
-        if self.vehicles[vehicle].agent.is_some() {
-            return;
-        }
-        if self.vehicles[vehicle].life == 0 {
-            self.rewire(vehicle, 0);
-        }
-        if self.chance.happens(self.faults.falls_while_starting) {
-            self.arm_vehicle(vehicle, 30);
-        }
-        let machine = &mut self.vehicles[vehicle];
-        let started = machine.start(self.now_ms, &mut self.chance);
-        if let Some(fall) = machine.disk.fallen() {
-            return self.collapse(vehicle, fall);
-        }
-        match started {
-            Ok(quarantined) => self.booted(vehicle, quarantined),
-            Err(error) => {
-                if machine.disk.refusals() == machine.refusals_seen {
-                    self.truth.breach(format!("vehicle {vehicle} does not start: {error}"));
-                }
-                self.count_refusals(vehicle);
-                self.schedule.put(self.now_ms + 5 * SECOND_MS, Happening::Boot(vehicle));
-            }
-        }
-    }
-
-    fn booted(&mut self, vehicle: usize, quarantined: Option<String>) {
-        let machine = &mut self.vehicles[vehicle];
-        let life = machine.life;
-        let spool_id = machine.agent.as_ref().map(|agent| agent.spool_id);
-        let before = std::mem::replace(&mut machine.spool_id, spool_id);
-        if before.is_some() && before != spool_id {
-            self.truth.lost += 1;
-            self.truth.breach(format!("vehicle {vehicle} has another spool than before: {quarantined:?}"));
-        }
-        self.touch(vehicle, |agent| drop(agent.tick()));
-        self.check_spool(vehicle);
-        self.after_vehicle(vehicle);
-        self.schedule.put(self.now_ms + 3 * SECOND_MS, Happening::Tick { vehicle, life });
-    }
-
-    /// Something goes wrong in a vehicle: now, or at one of the next steps of its disk.
-    fn vehicle_fault(&mut self, vehicle: usize) {
-        self.next_fault(self.faults.vehicle_fault_every_s, Happening::VehicleFault(vehicle));
-        let machine = &self.vehicles[vehicle];
-        if machine.agent.is_none() {
-            return;
-        }
-        match self.chance.below(4) {
-            0 => {
-                let fall = if self.chance.happens(0.5) { Fall::PowerCut } else { Fall::Kill };
-                self.collapse(vehicle, fall);
-            }
-            _ => self.arm_vehicle(vehicle, 60),
-        }
-    }
-
-    fn arm_vehicle(&mut self, vehicle: usize, steps_max: u64) {
-        let (steps, fault) = self.draw_fault(steps_max);
-        self.vehicles[vehicle].disk.arm(steps, fault);
-    }
-
-    fn draw_fault(&mut self, steps_max: u64) -> (u64, Fault) {
-        let steps = self.chance.below(steps_max);
-        let fault = if self.chance.happens(self.faults.disk_refuses) {
-            let refused = 1 + self.chance.below(10);
-            if self.chance.happens(0.5) { Fault::Full { steps: refused } } else { Fault::Broken { steps: refused } }
-        } else if self.chance.happens(0.6) {
-            Fault::Fall(Fall::PowerCut)
-        } else {
-            Fault::Fall(Fall::Kill)
-        };
-        (steps, fault)
-    }
-
-    fn gateway_fault(&mut self) {
-        self.next_fault(self.faults.gateway_fault_every_s, Happening::GatewayFault);
-        if self.office.store.is_none() {
-            return;
-        }
-        match self.chance.below(4) {
-            0 => {
-                let fall = if self.chance.happens(0.5) { Fall::PowerCut } else { Fall::Kill };
-                self.office.disk.fall(fall);
-                self.collapse_gateway();
-            }
-            _ => self.arm_gateway(80),
-        }
-    }
-
-    fn arm_gateway(&mut self, steps_max: u64) {
-        let (steps, fault) = self.draw_fault(steps_max);
-        self.office.disk.arm(steps, fault);
-    }
-
-    /// Sees whether the gateway fell in what it just did.
-    fn after_gateway(&mut self) {
-        let refusals = self.office.disk.refusals();
-        self.truth.tally.disk_refusals += refusals - self.office.refusals_seen;
-        self.office.refusals_seen = refusals;
-        if self.office.disk.fallen().is_some() {
-            self.collapse_gateway();
-        }
-    }
-
-    fn collapse_gateway(&mut self) {
-        match self.office.disk.fallen() {
-            Some(Fall::Kill) => self.truth.tally.gateway_kills += 1,
-            Some(Fall::PowerCut) => self.truth.tally.gateway_power_cuts += 1,
-            None => {}
-        }
-        self.office.store = None;
-        if let Err(error) = self.office.disk.start(&mut || self.chance.number()) {
-            self.truth.breach(format!("the gateway's disk cannot be what is left of it: {error}"));
-        }
-        let down_ms = self.within(0, self.faults.down_s_max + 1);
-        self.schedule.put(self.now_ms + down_ms, Happening::GatewayStart);
-    }
-
     /// From here on nothing goes wrong, and nothing new happens.
     fn calm(&mut self) {
-        self.faults = Faults::default();
+        self.faults = Faults::NONE;
         self.office.disk.mend();
         self.schedule.put(self.now_ms + SECOND_MS, Happening::GatewayStart);
         for vehicle in 0..self.vehicles.len() {
@@ -596,5 +332,6 @@ fn new_vehicle(number: usize, folder: &Path, pace: &Pace) -> anyhow::Result<Vehi
         wiring: Wiring { boot_id: BootId([0; 16]), booted_ms: 0, drift_ppm: 0, system_ahead_ms: 0, fix_from_ms: 0 },
         spool_id: None,
         refusals_seen: 0,
+        refused_ms: i64::MIN,
     })
 }

@@ -161,10 +161,12 @@ impl World {
             for at in arrived.iter().filter(|at| !kept.contains_key(at)) {
                 self.truth.breach(format!("vehicle {vehicle}: nobody kept a position at {at}"));
             }
-            let missing = kept.iter().filter(|(at, may_be_lost)| !**may_be_lost && !arrived.contains(at)).count() as u64;
+            let missing =
+                kept.iter().filter(|(at, may_be_lost)| !**may_be_lost && !arrived.contains(at)).count() as u64;
             if missing > 0 {
                 self.truth.lost += missing;
-                self.truth.breach(format!("vehicle {vehicle}: {missing} positions older than the loss window are missing"));
+                self.truth
+                    .breach(format!("vehicle {vehicle}: {missing} positions older than the loss window are missing"));
             }
         }
     }
@@ -186,8 +188,7 @@ impl World {
 
     fn audit_blobs(&mut self, store: &Store) {
         let fleet_id = &self.office.fleet_id;
-        let is_there =
-            |sha256| store.read_here(|connection| Ok(blob::bytes(connection, fleet_id, sha256)?.is_some()));
+        let is_there = |sha256| store.read_here(|connection| Ok(blob::bytes(connection, fleet_id, sha256)?.is_some()));
         let missing: Vec<_> =
             self.truth.blobs.iter().filter(|sha256| !is_there(**sha256).unwrap_or(false)).copied().collect();
         for sha256 in missing {
@@ -208,7 +209,9 @@ impl World {
             .iter()
             .filter(|(key, count)| **count != 1 || !owed.contains(*key))
             .map(|(key, count)| format!("effect {key} is in Odoo {count} times"))
-            .chain(owed.iter().filter(|key| !self.odoo.contains_key(*key)).map(|key| format!("effect {key} is missing")))
+            .chain(
+                owed.iter().filter(|key| !self.odoo.contains_key(*key)).map(|key| format!("effect {key} is missing")),
+            )
             .collect();
         wrong.into_iter().for_each(|what| self.truth.breach(what));
     }

@@ -3,7 +3,7 @@
 //! Promise: every fault is a number here; all zero is a world in which nothing goes wrong.
 
 /// Knobs. Chances are from 0 to 1, each for one request, attempt or start.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Faults {
     /// Mean time between falls or disk faults of one vehicle, seconds; 0 for none.
     pub vehicle_fault_every_s: u64,
@@ -48,6 +48,30 @@ pub struct Faults {
 }
 
 impl Faults {
+    /// Nothing goes wrong.
+    pub const NONE: Self = Self {
+        vehicle_fault_every_s: 0,
+        gateway_fault_every_s: 0,
+        down_s_max: 0,
+        disk_refuses: 0.0,
+        falls_while_starting: 0.0,
+        syncs_are_lies: false,
+        offline_every_s: 0,
+        offline_s_max: 0,
+        loss: 0.0,
+        black_hole: 0.0,
+        duplicate: 0.0,
+        slow: 0.0,
+        answer_lost: 0.0,
+        refused: 0.0,
+        wrong_answer: 0.0,
+        dead_rtc: 0.0,
+        stepped_clock: 0.0,
+        drift_ppm_max: 0,
+        phone_deaf: 0.0,
+        odoo: 0.0,
+    };
+
     /// Everything that can happen, more often than in life.
     #[must_use]
     pub const fn rough() -> Self {
@@ -78,7 +102,13 @@ impl Faults {
     /// Falls and disk faults all the time, on a network that is only poor.
     #[must_use]
     pub const fn storm() -> Self {
-        Self { vehicle_fault_every_s: 20, gateway_fault_every_s: 60, down_s_max: 5, offline_every_s: 0, ..Self::rough() }
+        Self {
+            vehicle_fault_every_s: 20,
+            gateway_fault_every_s: 60,
+            down_s_max: 5,
+            offline_every_s: 0,
+            ..Self::rough()
+        }
     }
 
     /// What a vehicle meets in a normal week.

@@ -68,12 +68,10 @@ impl World {
                 Ok(bytes) => Reply::Answer(bytes),
                 Err(failure) => Reply::Failure(failure),
             },
-            Outgoing::BlobPart { blob, offset, bytes } => {
-                match self.take_part(letter.vehicle, *blob, *offset, bytes) {
-                    Ok(state) => Reply::Part(state, *offset),
-                    Err(failure) => Reply::Failure(failure),
-                }
-            }
+            Outgoing::BlobPart { blob, offset, bytes } => match self.take_part(letter.vehicle, *blob, *offset, bytes) {
+                Ok(state) => Reply::Part(state, *offset),
+                Err(failure) => Reply::Failure(failure),
+            },
         };
         let still_up = self.office.life == life && self.office.store.is_some();
         if !still_up && !matches!(reply, Reply::Answer(_) | Reply::Part(..)) {
@@ -84,7 +82,8 @@ impl World {
         if self.chance.happens(faults.answer_lost) {
             return;
         }
-        let reply = if self.chance.happens(faults.wrong_answer) { self.wrong_answer(letter.vehicle, reply) } else { reply };
+        let reply =
+            if self.chance.happens(faults.wrong_answer) { self.wrong_answer(letter.vehicle, reply) } else { reply };
         if let Reply::Answer(bytes) = &reply {
             self.office.last_answers.insert(letter.vehicle, bytes.clone());
         }

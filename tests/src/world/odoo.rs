@@ -96,7 +96,11 @@ impl World {
             _ => {
                 let late_ms = i64::try_from(self.chance.below(119_000)).unwrap_or(0);
                 commit(self.now_ms + late_ms);
-                if late_ms < TIMEOUT_MS { (late_ms + 1, Settlement::Done { reference: key }) } else { (TIMEOUT_MS, lost()) }
+                if late_ms < TIMEOUT_MS {
+                    (late_ms + 1, Settlement::Done { reference: key })
+                } else {
+                    (TIMEOUT_MS, lost())
+                }
             }
         }
     }

@@ -95,8 +95,7 @@ impl World {
         let days = self.days;
         let now = self.now();
         let rules = milepost_gateway::store::column::to_json(&self.office.rules)?;
-        let vehicles: Vec<_> =
-            self.vehicles.iter().map(|vehicle| (vehicle.device.clone(), vehicle.route)).collect();
+        let vehicles: Vec<_> = self.vehicles.iter().map(|vehicle| (vehicle.device.clone(), vehicle.route)).collect();
         once(store.write(move |connection| {
             commit::note_rules(connection, &fleet_id, &rules)?;
             for (device_id, route) in vehicles {

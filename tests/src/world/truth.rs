@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use milepost_proto::{Lane, Sha256, SequenceRange, SequenceRanges, SpoolId, Timestamp, UplinkAnswer};
+use milepost_proto::{Lane, SequenceRange, SequenceRanges, Sha256, SpoolId, Timestamp, UplinkAnswer};
 
 /// Most breaches that are kept; one is enough to fail.
 const BREACHES_MAX: usize = 20;

@@ -42,10 +42,12 @@ pub(super) struct Vehicle {
     pub(super) agent: Option<Agent>,
     pub(super) offline_until_ms: i64,
     pub(super) wiring: Wiring,
-    /// The spool it had, and whether that may be gone.
+    /// The spool it had.
     pub(super) spool_id: Option<SpoolId>,
     /// Disk refusals already counted.
     pub(super) refusals_seen: u64,
+    /// When its disk last refused something.
+    pub(super) refused_ms: i64,
 }
 
 /// What lasts from the start of the machine to its next one.

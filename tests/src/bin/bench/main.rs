@@ -5,6 +5,7 @@
 
 mod can;
 mod corpus;
+mod custody_simulated;
 mod e2e;
 mod figure;
 mod j1939;
@@ -16,9 +17,10 @@ use anyhow::bail;
 fn main() -> anyhow::Result<()> {
     match std::env::args().nth(1).as_deref() {
         Some("can") => can::run().and_then(|()| j1939::run()).and_then(|()| obd::run()),
+        Some("custody") => custody_simulated::run_all(&std::env::args().skip(2).collect::<Vec<_>>()),
         Some("e2e") => e2e::run(),
         Some("nmea") => nmea::run(),
-        Some(other) => bail!("there is no benchmark {other:?}; there are can, e2e and nmea"),
-        None => bail!("name a benchmark: can, e2e or nmea"),
+        Some(other) => bail!("there is no benchmark {other:?}; there are can, custody, e2e and nmea"),
+        None => bail!("name a benchmark: can, custody, e2e or nmea"),
     }
 }
