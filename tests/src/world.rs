@@ -35,6 +35,7 @@ use route::{DAY_MS, Route};
 use schedule::{Happening, Schedule};
 pub use truth::Tally;
 use truth::Truth;
+pub use vehicle::once;
 use vehicle::{Vehicle, Wiring};
 
 /// When a world begins: a Monday, 05:00 UTC.

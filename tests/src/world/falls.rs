@@ -68,7 +68,7 @@ impl World {
             return self.collapse(vehicle, fall);
         }
         match started {
-            Ok(quarantined) => self.booted(vehicle, quarantined),
+            Ok(quarantined) => self.booted(vehicle, quarantined.as_deref()),
             Err(error) => {
                 if machine.disk.refusals() == machine.refusals_seen {
                     self.truth.breach(format!("vehicle {vehicle} does not start: {error}"));
@@ -79,7 +79,7 @@ impl World {
         }
     }
 
-    pub(super) fn booted(&mut self, vehicle: usize, quarantined: Option<String>) {
+    pub(super) fn booted(&mut self, vehicle: usize, quarantined: Option<&str>) {
         let machine = &mut self.vehicles[vehicle];
         let life = machine.life;
         let spool_id = machine.agent.as_ref().map(|agent| agent.spool_id);

@@ -46,7 +46,7 @@ impl World {
             let (of, position) = (fleet_id.clone(), row.position);
             once(store.write(move |connection| outbox::begin(connection, &of, position, now)))?;
             self.office.in_flight += 1;
-            let slow = self.chance.happens(self.faults.odoo / 4.0);
+            let slow = self.chance.happens(self.faults.odoo / 2.0);
             let search_ms = if slow { self.within(1, 44) } else { self.within(0, 1) };
             let life = self.office.life;
             self.schedule.put(self.now_ms + search_ms, Happening::OdooSearch { life, row: Box::new(row) });

@@ -3,6 +3,13 @@
 //! Promise: a pure function of vehicle and time. Each day the vehicle leaves its yard at its own hour, stands at each of
 //! [`STOPS`] stops, drives back and is parked.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_possible_wrap,
+    reason = "places on Earth in 1e-7 degrees, speeds of vehicles, small numbers of vehicles and days"
+)]
+
 use milepost_proto::plan::StopKind;
 use milepost_proto::reading::FixType;
 use milepost_proto::{Position, Stop, Timestamp, Trip};

@@ -83,7 +83,10 @@ pub(super) struct Agent {
 }
 
 /// Completes what has to be complete at once.
-pub(super) fn once<T>(future: impl Future<Output = T>) -> T {
+///
+/// # Panics
+/// When it is not: in a world nobody would ever wake it.
+pub fn once<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
         Poll::Pending => panic!("something in the world waits, and nobody would ever wake it"),
