@@ -247,6 +247,27 @@ mod tests {
         assert_eq!(store.read(count).await.expect("reads"), 2);
     }
 
+    #[test]
+    fn without_a_thread_writes_and_reads_are_done_at_the_first_poll() {
+        fn once<T>(future: impl Future<Output = T>) -> T {
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            match std::pin::pin!(future).poll(&mut context) {
+                std::task::Poll::Ready(output) => output,
+                std::task::Poll::Pending => panic!("it waits"),
+            }
+        }
+        let folder = tempfile::tempdir().expect("folder");
+        let store = Store::open_without_thread(&folder.path().join("gateway.sqlite")).expect("opens");
+        once(store.write(add("a"))).expect("durable");
+        let half = once(store.try_write(|connection| -> StoreResult<()> {
+            add("half")(connection)?;
+            Err(StoreFault::Damaged("on purpose".to_owned()))
+        }));
+        assert!(matches!(half, Err(StoreFault::Damaged(_))));
+        assert_eq!(once(store.read(count)).expect("reads"), 1);
+        assert_eq!((*store.commits().borrow(), store.has_stopped()), (2, false));
+    }
+
     #[tokio::test]
     async fn readers_cannot_write() {
         let folder = tempfile::tempdir().expect("folder");
