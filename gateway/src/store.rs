@@ -100,14 +100,16 @@ impl Store {
     /// # Errors
     /// [`StoreFault::Newer`] for a file of a newer gateway, [`StoreFault::Sqlite`] when it cannot be opened or written.
     pub fn open(path: &Path) -> StoreResult<Self> {
-        let mut connection = Connection::open(path)?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.pragma_update(None, "foreign_keys", "ON")?;
-        migration::migrate(&mut connection)?;
-        let readers = Readers { path: path.to_owned(), idle: Mutex::default(), permits: Semaphore::new(READERS_MAX) };
-        Ok(Self { writer: Writer::start(connection)?, readers: Arc::new(readers) })
+        Ok(Self { writer: Writer::start(open_to_write(path)?)?, readers: Arc::new(Readers::of(path)) })
+    }
+
+    /// Opens the file as [`Store::open`] does, without a thread: each change is applied, and committed alone, by whoever
+    /// awaits it, and reads likewise; both are done at the first poll.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_without_thread(path: &Path) -> StoreResult<Self> {
+        Ok(Self { writer: Writer::without_thread(open_to_write(path)?), readers: Arc::new(Readers::of(path)) })
     }
 
     /// Runs `change` in a transaction and answers once it is durable; waits while the queue is full.
@@ -143,6 +145,9 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&Connection) -> StoreResult<T> + Send + 'static,
     {
+        if !self.writer.has_thread() {
+            return self.readers.ask(question);
+        }
         let readers = Arc::clone(&self.readers);
         let _permit = self.readers.permits.acquire().await.map_err(|_| StoreFault::Closed)?;
         let asked = tokio::task::spawn_blocking(move || readers.ask(question)).await;
@@ -181,7 +186,21 @@ impl Store {
     }
 }
 
+fn open_to_write(path: &Path) -> StoreResult<Connection> {
+    let mut connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", "ON")?;
+    migration::migrate(&mut connection)?;
+    Ok(connection)
+}
+
 impl Readers {
+    fn of(path: &Path) -> Self {
+        Self { path: path.to_owned(), idle: Mutex::default(), permits: Semaphore::new(READERS_MAX) }
+    }
+
     fn ask<T>(&self, question: impl FnOnce(&Connection) -> StoreResult<T>) -> StoreResult<T> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let connection = idle.map_or_else(|| self.open(), Ok)?;
@@ -239,6 +258,27 @@ mod tests {
         let (first, half, second) = tokio::join!(store.write(add("a")), half, store.write(add("b")));
         assert!(first.is_ok() && second.is_ok() && matches!(half, Err(StoreFault::Defect)), "{half:?}");
         assert_eq!(store.read(count).await.expect("reads"), 2);
+    }
+
+    #[test]
+    fn without_a_thread_writes_and_reads_are_done_at_the_first_poll() {
+        fn once<T>(future: impl Future<Output = T>) -> T {
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            match std::pin::pin!(future).poll(&mut context) {
+                std::task::Poll::Ready(output) => output,
+                std::task::Poll::Pending => panic!("it waits"),
+            }
+        }
+        let folder = tempfile::tempdir().expect("folder");
+        let store = Store::open_without_thread(&folder.path().join("gateway.sqlite")).expect("opens");
+        once(store.write(add("a"))).expect("durable");
+        let half = once(store.try_write(|connection| -> StoreResult<()> {
+            add("half")(connection)?;
+            Err(StoreFault::Damaged("on purpose".to_owned()))
+        }));
+        assert!(matches!(half, Err(StoreFault::Damaged(_))));
+        assert_eq!(once(store.read(count)).expect("reads"), 1);
+        assert_eq!((*store.commits().borrow(), store.has_stopped()), (2, false));
     }
 
     #[tokio::test]

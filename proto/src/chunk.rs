@@ -23,6 +23,13 @@ pub fn checksum(bytes: &[u8]) -> u32 {
     CHECKSUM.checksum(bytes)
 }
 
+/// [`checksum`] of several pieces one after the other.
+pub(crate) fn checksum_of<const N: usize>(pieces: [&[u8]; N]) -> u32 {
+    let mut digest = CHECKSUM.digest();
+    pieces.iter().for_each(|piece| digest.update(piece));
+    digest.finalize()
+}
+
 /// A sealed run of records.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chunk {

@@ -76,7 +76,7 @@ pub enum WireFault {
     #[error("envelope kind {0} is not what belongs here")]
     Kind(u8),
     /// Damaged on the way.
-    #[error("checksum does not match: the envelope was damaged on the way")]
+    #[error("checksum does not match: the envelope was damaged on the way, or it is the answer to another request")]
     Checksum,
     /// Decompresses to more than allowed or than it declared.
     #[error("payload decompresses to more than the {0} bytes allowed")]

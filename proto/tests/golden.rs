@@ -8,8 +8,8 @@
 use std::path::PathBuf;
 
 use milepost_proto::chunk::checksum;
-use milepost_proto::wire::{self, WireVersion, decode_answer, decode_request, encode_answer, encode_request_in};
-use milepost_proto::{Chunk, ChunkBody, Record, SequenceRange};
+use milepost_proto::wire::{WireFault, WireVersion, decode_answer, decode_request, encode_answer, encode_request_in};
+use milepost_proto::{Chunk, ChunkBody, Record, SequenceRange, SpoolId};
 
 #[path = "golden/values.rs"]
 mod values;
@@ -62,6 +62,7 @@ fn answers_of_version_1_are_read_and_written() {
     let bytes = golden("v1-answer.bin", &written);
     assert_eq!(decode_answer(&bytes, SPOOL), Ok(values::answer()));
     assert_eq!(written, bytes);
+    assert_eq!(decode_answer(&bytes, SpoolId([9; 16])), Err(WireFault::Checksum), "an answer to another vehicle");
 }
 
 /// The records of a body as bytes, because what is not a number is not equal to itself.
@@ -109,5 +110,5 @@ fn the_version_is_in_its_place() {
     for (name, version) in [("v0-request.bin", 0), ("v0-answer.bin", 0), ("v1-request.bin", 1), ("v1-answer.bin", 1)] {
         assert_eq!(golden(name, &[])[..5], [b'M', b'P', b'S', b'T', version], "{name}");
     }
-    assert_eq!(wire::WireVersion::CURRENT as u8, 1, "a new version needs golden files of its own");
+    assert_eq!(WireVersion::CURRENT as u8, 1, "a new version needs golden files of its own");
 }

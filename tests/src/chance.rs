@@ -31,4 +31,19 @@ impl Chance {
     pub const fn between_ms(&mut self, from_ms: u64, to_ms: u64) -> Duration {
         Duration::from_millis(from_ms + self.below(to_ms - from_ms))
     }
+
+    /// Uniform from 0 up to but not including 1.
+    pub const fn share(&mut self) -> f64 {
+        (self.number() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// Whether something happens that has this chance, 0 to 1.
+    pub const fn happens(&mut self, chance: f64) -> bool {
+        self.share() < chance
+    }
+
+    /// Random bytes.
+    pub fn bytes<const N: usize>(&mut self) -> [u8; N] {
+        std::array::from_fn(|_| self.number().to_le_bytes()[0])
+    }
 }

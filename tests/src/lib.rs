@@ -17,3 +17,4 @@ pub mod preload;
 pub mod program;
 pub mod pty;
 pub mod wait;
+pub mod world;

@@ -61,7 +61,7 @@ impl EventLoop {
     }
 
     /// Everything that sources said so far is in the recorder's memory or in the spool.
-    pub(super) fn handle_caught_up(&mut self) {
+    pub fn handle_caught_up(&mut self) {
         let has_receiver = self.config.sources.iter().any(|source| source.kind.is_receiver());
         self.idle_mark = idle_mark(&self.clock, has_receiver);
     }

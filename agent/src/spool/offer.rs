@@ -29,6 +29,14 @@ pub struct OfferedBatches {
     pub more: bool,
 }
 
+impl OfferedBatches {
+    /// The same, when something that may yet turn up was as early as `oldest`.
+    pub(super) fn behind(mut self, oldest: Option<Timestamp>) -> Self {
+        self.oldest_left = [self.oldest_left, oldest].into_iter().flatten().min();
+        self
+    }
+}
+
 /// Collects an offer.
 pub(super) fn offer(connection: &Connection, limits: OfferLimits) -> Result<OfferedBatches, SpoolError> {
     let live_from = match limits.live_from {

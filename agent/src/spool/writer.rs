@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use milepost_proto::{Batch, Lane, SequenceRange, SpoolId};
+use milepost_proto::{Batch, Lane, Record, SequenceRange, SpoolId, Timestamp};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::mpsc;
 
@@ -14,8 +14,8 @@ use super::quota::Thinning;
 use super::space::Space;
 use super::tail::Tails;
 use super::{
-    Command, Measure, Reply, Signer, SpoolError, append, blobs, captures, down_link, file, lanes, offer, quota,
-    salvaged, settle,
+    Command, Measure, Reply, Signer, SpoolError, append, blobs, captures, down_link, file, lanes, offer,
+    oldest_event_time, quota, salvaged, settle,
 };
 
 /// Most commands that share one commit.
@@ -64,7 +64,29 @@ impl Memory {
 }
 
 /// Records by lane that appear in no chunk. Evidence is never among them: whoever captured it is told.
-pub(super) type Unrecorded = BTreeMap<Lane, u64>;
+pub(super) type Unrecorded = BTreeMap<Lane, Missed>;
+
+/// Records that the disk would not take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Missed {
+    count: u64,
+    /// The earliest event among them. A commit that failed may have reached the disk all the same, and is then there
+    /// after a restart; so until another commit has taken its place the low-water mark may not pass it.
+    oldest: Timestamp,
+}
+
+impl Default for Missed {
+    fn default() -> Self {
+        Self { count: 0, oldest: Timestamp::MAX }
+    }
+}
+
+impl Missed {
+    fn add(&mut self, more: Self) {
+        self.count += more.count;
+        self.oldest = self.oldest.min(more.oldest);
+    }
+}
 
 /// Gives an answer once the commit it depends on has succeeded or failed.
 type Answer = Box<dyn FnOnce(Option<&SpoolError>) + Send>;
@@ -110,8 +132,8 @@ impl Ledger {
     fn commit(&mut self, group: impl Iterator<Item = Command>) {
         let group: Vec<Command> = group.collect();
         let mut unrecorded = self.unrecorded.clone();
-        for (lane, count) in group.iter().filter_map(Command::appends) {
-            *unrecorded.entry(lane).or_default() += count;
+        for (lane, missed) in group.iter().filter_map(Command::appends) {
+            unrecorded.entry(lane).or_default().add(missed);
         }
         let mut answers: Vec<Answer> = Vec::with_capacity(group.len());
         self.space.shorten_log(&self.connection);
@@ -148,10 +170,10 @@ impl Ledger {
 }
 
 impl Command {
-    /// The lane and number of the records that are lost if this command's commit fails.
-    const fn appends(&self) -> Option<(Lane, u64)> {
+    /// The lane and the records that are lost if this command's commit fails.
+    fn appends(&self) -> Option<(Lane, Missed)> {
         match self {
-            Self::Append { lane, records, .. } => Some((*lane, records.len() as u64)),
+            Self::Append { lane, records, .. } => Some((*lane, missed(records))),
             _ => None,
         }
     }
@@ -175,12 +197,12 @@ impl Step<'_, '_> {
         let spool_id = self.spool_id;
         match command {
             Command::Append { lane, boot_id, records, reply } => {
-                let count = records.len() as u64;
+                let missed = missed(&records);
                 let result = self.append(lane, |connection, memory| {
                     append::append(connection, &mut memory.tails, lane, boot_id, records)
                 });
                 if result.is_err() {
-                    *self.unrecorded.entry(lane).or_default() += count;
+                    self.unrecorded.entry(lane).or_default().add(missed);
                 }
                 answer(reply, result)
             }
@@ -204,7 +226,8 @@ impl Step<'_, '_> {
                     memory.offer(connection, &offer.batches)?;
                     Ok(offer)
                 });
-                answer(reply, result)
+                let missed = self.unrecorded.values().map(|missed| missed.oldest).min();
+                answer(reply, result.map(|offered| offered.behind(missed)))
             }
             Command::OfferSalvaged { bytes_max, reply } => {
                 answer(reply, self.whole(|connection, _| salvaged::offer(connection, bytes_max)))
@@ -252,7 +275,7 @@ impl Step<'_, '_> {
             return Err(SpoolError::Moved);
         }
         let space = self.space;
-        let unrecorded = self.unrecorded.get(&lane).copied().unwrap_or(0);
+        let unrecorded = self.unrecorded.get(&lane).map_or(0, |missed| missed.count);
         let result = self.whole(|connection, memory| {
             quota::make_room(connection, space, memory)?;
             if unrecorded > 0 {
@@ -291,6 +314,10 @@ impl Step<'_, '_> {
         savepoint.commit()?;
         Ok(result)
     }
+}
+
+fn missed(records: &[Record]) -> Missed {
+    Missed { count: records.len() as u64, oldest: oldest_event_time(records) }
 }
 
 fn note_damage(damage: &mut Option<String>, error: &SpoolError) {

@@ -60,7 +60,9 @@ fn look_into(peer: &Peer, bytes: &[u8], now: Timestamp) -> Result<(WireVersion, 
     Ok((version, inspect(peer, request, now)))
 }
 
-fn answer(spool_id: SpoolId, accepted: Accepted, refusals: &[(Lane, Refusal)]) -> UplinkAnswer {
+/// What is answered to a request of which this was accepted and that refused.
+#[must_use]
+pub fn answer(spool_id: SpoolId, accepted: Accepted, refusals: &[(Lane, Refusal)]) -> UplinkAnswer {
     let receipts = accepted.lanes.into_iter().map(|(lane, held)| Receipt {
         spool_id,
         lane,

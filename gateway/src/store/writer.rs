@@ -1,10 +1,11 @@
-//! The one thread that writes.
+//! The one hand that writes: a thread, or in a simulated world whoever asks.
 //!
 //! Promise: changes are applied one after the other, in the order they were queued, and answered only after the commit
 //! that holds them; all that wait when a commit begins share it. A change that fails or panics is undone alone. At most
 //! [`CHANGES_WAITING_MAX`] wait; what happens beyond is the caller's choice (wait, or be told it is busy).
 
 use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -21,11 +22,32 @@ const CHANGES_PER_COMMIT_MAX: usize = 64;
 type Change = Box<dyn FnOnce(Result<&Connection, String>) -> Answer + Send>;
 type Answer = Box<dyn FnOnce(Result<(), String>)>;
 
-/// A handle to the writing thread; it ends when the last one is dropped.
+/// A handle to whoever writes; a writing thread ends when the last one is dropped.
 #[derive(Clone)]
 pub struct Writer {
-    queue: mpsc::Sender<Change>,
+    hand: Hand,
     commits: watch::Receiver<u64>,
+}
+
+/// Who applies changes.
+#[derive(Clone)]
+enum Hand {
+    /// The writing thread.
+    Thread(mpsc::Sender<Change>),
+    /// Whoever asks: nothing happens but what is asked, so a simulated world repeats exactly.
+    Caller(Arc<Mutex<Desk>>),
+}
+
+/// What a caller writes with.
+struct Desk {
+    connection: Connection,
+    committed: watch::Sender<u64>,
+}
+
+impl Desk {
+    fn commit(&self, changes: impl Iterator<Item = Change>) {
+        commit_and_answer(&self.connection, changes, &self.committed);
+    }
 }
 
 impl Writer {
@@ -40,7 +62,20 @@ impl Writer {
             .name("store-writer".to_owned())
             .spawn(move || run(&connection, waiting, &committed))
             .map_err(|_| StoreFault::Closed)?;
-        Ok(Self { queue, commits })
+        Ok(Self { hand: Hand::Thread(queue), commits })
+    }
+
+    /// A writer whose callers write on `connection` themselves.
+    #[must_use]
+    pub fn without_thread(connection: Connection) -> Self {
+        let (committed, commits) = watch::channel(0);
+        Self { hand: Hand::Caller(Arc::new(Mutex::new(Desk { connection, committed }))), commits }
+    }
+
+    /// Whether a thread of its own writes.
+    #[must_use]
+    pub const fn has_thread(&self) -> bool {
+        matches!(self.hand, Hand::Thread(_))
     }
 
     /// Queues `change`, waiting for room, and answers once it is durable.
@@ -53,7 +88,10 @@ impl Writer {
         F: FnOnce(&Connection) -> StoreResult<T> + Send + 'static,
     {
         let (boxed, answer) = package(change);
-        self.queue.send(boxed).await.map_err(|_| StoreFault::Closed)?;
+        match &self.hand {
+            Hand::Thread(queue) => queue.send(boxed).await.map_err(|_| StoreFault::Closed)?,
+            Hand::Caller(desk) => at(desk).commit(std::iter::once(boxed)),
+        }
         answer.await.map_err(|_| StoreFault::Closed)?
     }
 
@@ -67,10 +105,13 @@ impl Writer {
         F: FnOnce(&Connection) -> StoreResult<T> + Send + 'static,
     {
         let (boxed, answer) = package(change);
-        self.queue.try_send(boxed).map_err(|refused| match refused {
-            mpsc::error::TrySendError::Full(_) => StoreFault::Busy,
-            mpsc::error::TrySendError::Closed(_) => StoreFault::Closed,
-        })?;
+        match &self.hand {
+            Hand::Thread(queue) => queue.try_send(boxed).map_err(|refused| match refused {
+                mpsc::error::TrySendError::Full(_) => StoreFault::Busy,
+                mpsc::error::TrySendError::Closed(_) => StoreFault::Closed,
+            })?,
+            Hand::Caller(desk) => at(desk).commit(std::iter::once(boxed)),
+        }
         answer.await.map_err(|_| StoreFault::Closed)?
     }
 
@@ -83,19 +124,32 @@ impl Writer {
     /// How many changes wait in the queue now.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.queue.max_capacity() - self.queue.capacity()
+        match &self.hand {
+            Hand::Thread(queue) => queue.max_capacity() - queue.capacity(),
+            Hand::Caller(_) => 0,
+        }
     }
 
     /// Whether the thread has stopped.
     #[must_use]
     pub fn has_stopped(&self) -> bool {
-        self.queue.is_closed()
+        match &self.hand {
+            Hand::Thread(queue) => queue.is_closed(),
+            Hand::Caller(_) => false,
+        }
     }
 
-    /// Completes when the thread has stopped.
+    /// Completes when the thread has stopped; never without one.
     pub async fn stopped(&self) {
-        self.queue.closed().await;
+        match &self.hand {
+            Hand::Thread(queue) => queue.closed().await,
+            Hand::Caller(_) => std::future::pending().await,
+        }
     }
+}
+
+fn at(desk: &Mutex<Desk>) -> MutexGuard<'_, Desk> {
+    desk.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Boxes `change` with the way back to whoever asked for it.
@@ -128,12 +182,16 @@ fn in_savepoint<T>(connection: &Connection, change: impl FnOnce(&Connection) -> 
 fn run(connection: &Connection, mut waiting: mpsc::Receiver<Change>, committed: &watch::Sender<u64>) {
     let mut group = Vec::with_capacity(CHANGES_PER_COMMIT_MAX);
     while waiting.blocking_recv_many(&mut group, CHANGES_PER_COMMIT_MAX) > 0 {
-        let (answers, outcome) = commit_together(connection, group.drain(..));
-        if outcome.is_ok() {
-            committed.send_modify(|commits| *commits += 1);
-        }
-        answers.into_iter().for_each(|answer| answer(outcome.clone()));
+        commit_and_answer(connection, group.drain(..), committed);
     }
+}
+
+fn commit_and_answer(connection: &Connection, changes: impl Iterator<Item = Change>, committed: &watch::Sender<u64>) {
+    let (answers, outcome) = commit_together(connection, changes);
+    if outcome.is_ok() {
+        committed.send_modify(|commits| *commits += 1);
+    }
+    answers.into_iter().for_each(|answer| answer(outcome.clone()));
 }
 
 fn commit_together(

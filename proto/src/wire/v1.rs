@@ -5,14 +5,15 @@
 //!
 //! ```text
 //! offset  5  kind       u8, 1 = request, 2 = answer; with 16 added the payload is compressed
-//!         6  checksum   u32 little-endian, CRC-32 of all that follows
+//!         6  checksum   u32 little-endian, CRC-32 of all that follows, after the id of the spool asked about in an answer
 //!        10  length     varint, bytes of the payload before compression; only where it is compressed
 //!            payload    postcard, or a zstd frame holding it, whichever is smaller
 //! ```
 //!
 //! What the other end can tell for itself is left out: the checksum of a chunk whose bytes give it, the boot of a chunk that
 //! is the request's, the first sequence of a chunk that follows the one before, the spool of a receipt that is the request's.
-//! Everything left out comes back to the last bit.
+//! Everything left out comes back to the last bit. An answer that went astray does not pass for one about another spool: its
+//! checksum begins with the id of its own.
 
 use std::marker::PhantomData;
 
@@ -22,7 +23,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::parts::Bytes;
 use super::{ENVELOPE_BYTES_MAX, Kind, PAYLOAD_BYTES_MAX, WireFault, WireVersion, compress, decompress, head, parts};
 use crate::blob::Sha256;
-use crate::chunk::{Chunk as LiveChunk, checksum};
+use crate::chunk::{Chunk as LiveChunk, checksum, checksum_of};
 use crate::id::{BootId, SpoolId};
 use crate::ranges::SequenceRange;
 use crate::time::Timestamp;
@@ -134,11 +135,11 @@ pub(super) fn encode_request(request: &uplink::UplinkRequest) -> Result<Vec<u8>,
         down_link_held: request.down_link_held.iter().map(|(id, version)| (id.as_str(), *version)).collect(),
         blob_offers: request.blob_offers.iter().map(|offer| (offer.sha256.0, offer.size)).collect(),
     };
-    encode(Kind::Request, &message)
+    encode(Kind::Request, &[], &message)
 }
 
 pub(super) fn decode_request(kind: u8, bytes: &[u8]) -> Result<uplink::UplinkRequest, WireFault> {
-    let payload = payload(kind, bytes)?;
+    let payload = payload(kind, &[], bytes)?;
     let request: Request<'_> = read(&payload)?;
     let boot_id = BootId(request.boot_id);
     let offer = |(sha256, size)| uplink::BlobOffer { sha256: Sha256(sha256), size };
@@ -246,11 +247,11 @@ pub(super) fn encode_answer(answer: &uplink::UplinkAnswer, asked: SpoolId) -> Re
     });
     let blobs = answer.blobs.iter().map(|blob| (blob.sha256.0, blob.held, blob.complete));
     let answer = Answer { receipts: receipts.collect(), down_link: down_link.collect(), blobs: blobs.collect() };
-    encode(Kind::Answer, &answer)
+    encode(Kind::Answer, &asked.0, &answer)
 }
 
 pub(super) fn decode_answer(kind: u8, bytes: &[u8], asked: SpoolId) -> Result<uplink::UplinkAnswer, WireFault> {
-    let payload = payload(kind, bytes)?;
+    let payload = payload(kind, &asked.0, bytes)?;
     let answer: Answer<'_> = read(&payload)?;
     let blob = |(sha256, held, complete)| uplink::BlobState { sha256: Sha256(sha256), held, complete };
     Ok(uplink::UplinkAnswer {
@@ -302,22 +303,23 @@ impl DownLinkItem<'_> {
     }
 }
 
-fn encode<T: Serialize>(kind: Kind, message: &T) -> Result<Vec<u8>, WireFault> {
+/// `about` is what both ends know, begins the checksum and is not sent.
+fn encode<T: Serialize>(kind: Kind, about: &[u8], message: &T) -> Result<Vec<u8>, WireFault> {
     let payload = parts::payload(message)?;
     let mut compressed = postcard::to_stdvec(&payload.len()).map_err(|error| WireFault::Payload(error.to_string()))?;
     compressed.extend_from_slice(&compress(&payload)?);
     let (kind, tail) =
         if compressed.len() < payload.len() { (kind as u8 + COMPRESSED, compressed) } else { (kind as u8, payload) };
     let mut envelope = head(WireVersion::V1, kind, 4 + tail.len());
-    envelope.extend_from_slice(&checksum(&tail).to_le_bytes());
+    envelope.extend_from_slice(&checksum_of([about, &tail]).to_le_bytes());
     envelope.extend_from_slice(&tail);
     if envelope.len() > ENVELOPE_BYTES_MAX { Err(WireFault::TooLarge(envelope.len())) } else { Ok(envelope) }
 }
 
 /// The payload in what follows the kind.
-fn payload(kind: u8, bytes: &[u8]) -> Result<Vec<u8>, WireFault> {
+fn payload(kind: u8, about: &[u8], bytes: &[u8]) -> Result<Vec<u8>, WireFault> {
     let Some((sum, tail)) = bytes.split_first_chunk() else { return Err(WireFault::Truncated(bytes.len())) };
-    if checksum(tail) != u32::from_le_bytes(*sum) {
+    if checksum_of([about, tail]) != u32::from_le_bytes(*sum) {
         return Err(WireFault::Checksum);
     }
     if kind < COMPRESSED {

@@ -51,7 +51,7 @@ impl Group {
             "gateway" => Some(Self::Gateway),
             "xtask" => Some(Self::Xtask),
             "tests" if target.split('_').any(|word| word == "odoo") => Some(Self::Odoo),
-            "tests" => Some(Self::System),
+            "tests" | "fault_disk" => Some(Self::System),
             _ => None,
         }
     }
@@ -107,6 +107,7 @@ mod tests {
             ("xtask", "xtask", Some(Group::Xtask)),
             ("tests", "system_tests", Some(Group::System)),
             ("tests", "kill", Some(Group::System)),
+            ("fault_disk", "fault_disk", Some(Group::System)),
             ("tests", "odoo", Some(Group::Odoo)),
             ("tests", "odoo_kill", Some(Group::Odoo)),
             ("tests", "kill_odoo", Some(Group::Odoo)),

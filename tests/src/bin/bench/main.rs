@@ -6,6 +6,7 @@
 mod can;
 mod corpus;
 mod custody;
+mod custody_simulated;
 mod drain;
 mod e2e;
 mod figure;
@@ -23,7 +24,7 @@ use anyhow::{Context as _, bail};
 /// Every benchmark by its name.
 const BENCHMARKS: [(&str, fn() -> anyhow::Result<()>); 9] = [
     ("can", || can::run().and_then(|()| j1939::run()).and_then(|()| obd::run())),
-    ("custody", custody::run),
+    ("custody", || custody::run().and_then(|()| custody_simulated::run_all(&arguments()))),
     ("drain", drain::run),
     ("e2e", e2e::run),
     ("ingest", ingest::run),
@@ -33,15 +34,19 @@ const BENCHMARKS: [(&str, fn() -> anyhow::Result<()>); 9] = [
     ("wire", wire::run),
 ];
 
+/// What follows the benchmark's name.
+fn arguments() -> Vec<String> {
+    std::env::args().skip(2).collect()
+}
+
 fn main() -> anyhow::Result<()> {
-    let words: Vec<String> = std::env::args().skip(1).collect();
     let names = BENCHMARKS.map(|(name, _)| name).join(", ");
-    let name = words.first().with_context(|| format!("name a benchmark: {names}"))?;
+    let name = std::env::args().nth(1).with_context(|| format!("name a benchmark: {names}"))?;
     if name == "peer" {
         // One of the processes that are compared, started by the benchmark itself.
-        return peers::run_peer(&words[1..]);
+        return peers::run_peer(&arguments());
     }
-    match BENCHMARKS.iter().find(|(of, _)| of == name) {
+    match BENCHMARKS.iter().find(|(of, _)| *of == name) {
         Some((_, run)) => run(),
         None => bail!("there is no benchmark {name:?}; there are {names}"),
     }
