@@ -7,8 +7,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use milepost_agent::source::can::obd::poll::{Addressing, PAUSE_MS, PollPlan, Poller, Quantity, Tally};
-use milepost_agent::source::can::{CanId, Data, Frame, FrameBody};
 use milepost_agent::source::can::obd::{Answer, Answers, is_answer};
+use milepost_agent::source::can::{CanId, Data, Frame, FrameBody};
 
 /// A frame's length, at most that of CAN FD.
 const FRAME_BYTES_MAX: usize = 64;
