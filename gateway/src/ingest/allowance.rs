@@ -33,12 +33,12 @@ impl Allowances<DefaultClock> {
     /// Allowances by `limits`.
     #[must_use]
     pub fn new(limits: &LimitsSection) -> Self {
-        Self::with_clock(limits, DefaultClock::default())
+        Self::with_clock(limits, &DefaultClock::default())
     }
 }
 
 impl<C: Clock + Clone> Allowances<C> {
-    fn with_clock(limits: &LimitsSection, clock: C) -> Self {
+    fn with_clock(limits: &LimitsSection, clock: &C) -> Self {
         let quota = |per_s, burst| Quota::per_second(at_least_one(per_s)).allow_burst(at_least_one(burst));
         let limiter = |quota| RateLimiter::new(quota, DashMapStateStore::default(), clock.clone());
         Self {
@@ -96,7 +96,7 @@ mod tests {
             bytes_burst: 5000,
             ..LimitsSection::default()
         };
-        Allowances::with_clock(&limits, clock.clone())
+        Allowances::with_clock(&limits, clock)
     }
 
     #[test]

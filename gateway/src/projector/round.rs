@@ -204,7 +204,10 @@ impl Folding<'_> {
                 told.facts.retain(|fact| floor::is_above(fact, floor.as_ref()));
                 told.facts.sort_unstable();
                 let start = floor::start(connection, fleet_id, &vehicle_id, floor.as_ref(), self.rules);
-                let Ok(start) = start else { return self.keep_unreadable(vehicle_id) };
+                let Ok(start) = start else {
+                    self.keep_unreadable(&vehicle_id);
+                    return Ok(());
+                };
                 apply(start, &told.facts)
             }
         };
@@ -230,14 +233,13 @@ impl Folding<'_> {
     }
 
     /// A vehicle whose kept state does not read cannot be folded again; what was told of it stands.
-    fn keep_unreadable(&mut self, vehicle_id: VehicleId) -> StoreResult<()> {
+    fn keep_unreadable(&mut self, vehicle_id: &VehicleId) {
         let detail = format!(
             "the state that {vehicle_id} was settled with does not read, so it cannot be folded again; what was told \
              stands. Restore the store from a backup, or go back to the gateway that wrote it"
         );
         let subject = vehicle_id.to_string();
         self.done.troubles.push(Trouble { kind: TroubleKind::FoldFailed, subject, detail });
-        Ok(())
     }
 
     fn announce(

@@ -58,8 +58,11 @@ impl Upkeep {
             }
             let now = clock::now();
             let looked = self.look(now).await;
-            let dropped =
-                if looks % LOOKS_PER_DROP == 0 { self.drop_old(now, &shutdown).await.map(drop) } else { Ok(()) };
+            let dropped = if looks.is_multiple_of(LOOKS_PER_DROP) {
+                self.drop_old(now, &shutdown).await.map(drop)
+            } else {
+                Ok(())
+            };
             if let Err(fault) = looked.and(dropped) {
                 tracing::error!(%fault, "looking after the store failed; receipts go on");
             }

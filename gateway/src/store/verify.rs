@@ -119,7 +119,7 @@ fn check_lane(connection: &Connection, lane: &LaneRow, report: &mut Report) -> S
         report.chunks += 1;
         let sealed: u32 = row.get(6)?;
         if checksum(row.get_ref(7)?.as_blob().unwrap_or_default()) != sealed {
-            found.add(format!("the bytes of {} are not those that arrived; restore from a backup", link.range));
+            found.add(&format!("the bytes of {} are not those that arrived; restore from a backup", link.range));
         }
         held.insert(link.range);
         if link.gap {
@@ -139,7 +139,7 @@ fn check_lane(connection: &Connection, lane: &LaneRow, report: &mut Report) -> S
 fn check_pair(before: &Link, after: &Link, found: &mut Findings) {
     if after.range.first() <= before.range.last() {
         if !(before.contested && after.contested) {
-            found.add(format!(
+            found.add(&format!(
                 "{} and {} claim the same sequences and are not marked as contested; report this defect",
                 before.range, after.range
             ));
@@ -148,7 +148,7 @@ fn check_pair(before: &Link, after: &Link, found: &mut Findings) {
         && let (Some(end), Some(begin)) = (&before.chain[1], &after.chain[0])
         && end != begin
     {
-        found.add(format!(
+        found.add(&format!(
             "the hash chain breaks between {} and {}; compare with the device's own spool before relying on these proofs",
             before.range, after.range
         ));
@@ -172,13 +172,13 @@ fn check_ranges(
         promised.insert(range(row.get(0)?, row.get(1)?)?);
     }
     for there in held.iter().filter(|there| !promised.covers(*there)) {
-        found.add(format!("{there} are in the journal but not counted as held; report this defect"));
+        found.add(&format!("{there} are in the journal but not counted as held; report this defect"));
     }
     let above_dropped = promised
         .iter()
         .filter_map(|range| SequenceRange::new(range.first().max(lane.dropped_through + 1), range.last()).ok());
     for range in above_dropped.flat_map(|range| not_in(held, range)) {
-        found.add(format!("{range} were promised to the device and are not in the journal; restore from a backup"));
+        found.add(&format!("{range} were promised to the device and are not in the journal; restore from a backup"));
     }
     Ok(())
 }
@@ -213,7 +213,7 @@ fn blobs(connection: &Connection, report: &mut Report) -> StoreResult<()> {
         report.blobs += 1;
         if <[u8; 32]>::from(hash.finalize()) != sha256 || length != count(size) {
             let name = milepost_proto::Sha256(sha256);
-            found.add(format!("{fleet}/{name} no longer hashes to its name; restore from a backup"));
+            found.add(&format!("{fleet}/{name} no longer hashes to its name; restore from a backup"));
         }
     }
     report.findings.append(&mut found.sentences);
@@ -224,7 +224,7 @@ fn effects(connection: &Connection, report: &mut Report) -> StoreResult<()> {
     let sql =
         "SELECT fleet_id, effect_key, count(*) FROM outbox NOT INDEXED GROUP BY 1, 2 HAVING count(*) > 1 LIMIT ?1";
     let mut statement = connection.prepare(sql)?;
-    let mut rows = statement.query([FINDINGS_MAX as i64])?;
+    let mut rows = statement.query([FINDINGS_MAX])?;
     while let Some(row) = rows.next()? {
         let (fleet, key, times): (String, String, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
         report.findings.push(format!("outbox: effect {fleet}/{key} is owed {times} times; restore from a backup"));
@@ -259,7 +259,7 @@ impl Findings {
         Self { about, sentences: Vec::new() }
     }
 
-    fn add(&mut self, sentence: String) {
+    fn add(&mut self, sentence: &str) {
         if self.sentences.len() < FINDINGS_MAX {
             self.sentences.push(format!("{}: {sentence}", self.about));
         }

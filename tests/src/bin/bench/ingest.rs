@@ -23,10 +23,8 @@ use tokio::task::JoinSet;
 
 use crate::{figure, track};
 
-/// Positions handed over in each part.
+/// Positions handed over in each part, unless the command line names another number.
 const POSITIONS: u32 = 1_200_000;
-/// Positions whose bytes in the store are counted.
-const STORED: u32 = 600_000;
 /// Records in a chunk of a vehicle that drains.
 const RECORDS_PER_CHUNK: u32 = 300;
 /// Records in a chunk of a vehicle that sends every few seconds.
@@ -36,25 +34,27 @@ const CHUNKS_PER_REQUEST: usize = 40;
 /// Requests under way at once.
 const CONCURRENT: usize = 4;
 
-/// Runs all parts.
+/// Runs all parts; the first argument may name another number of positions.
 pub(crate) fn run() -> anyhow::Result<()> {
+    let positions =
+        std::env::args().nth(2).map_or(Ok(POSITIONS), |count| count.parse().context("how many positions?"))?;
     let runtime = tokio::runtime::Runtime::new()?;
     for each in [RECORDS_PER_CHUNK, RECORDS_PER_CHUNK_LIVE] {
-        runtime.block_on(stored_bytes(each))?;
+        runtime.block_on(stored_bytes(positions / 2, each))?;
     }
-    let envelopes = envelopes(POSITIONS, RECORDS_PER_CHUNK)?;
+    let envelopes = envelopes(positions, RECORDS_PER_CHUNK)?;
     let wire_bytes: usize = envelopes.iter().map(Vec::len).sum();
-    figure::print("ingest.wire_bytes_per_record", wire_bytes as f64 / f64::from(POSITIONS), "bytes");
-    runtime.block_on(in_process(&envelopes))?;
-    runtime.block_on(over_tls(envelopes))
+    figure::print("ingest.wire_bytes_per_record", wire_bytes as f64 / f64::from(positions), "bytes");
+    runtime.block_on(in_process(positions, &envelopes))?;
+    runtime.block_on(over_tls(positions, envelopes))
 }
 
 /// The store's file after a checkpoint, by position.
-async fn stored_bytes(each: u32) -> anyhow::Result<()> {
+async fn stored_bytes(stored: u32, each: u32) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("gateway.db");
     let store = Store::open(&path)?;
-    for envelope in envelopes(STORED, each)? {
+    for envelope in envelopes(stored, each)? {
         take(&store, &envelope).await?;
     }
     drop(store);
@@ -72,7 +72,7 @@ async fn stored_bytes(each: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn in_process(envelopes: &[Vec<u8>]) -> anyhow::Result<()> {
+async fn in_process(positions: u32, envelopes: &[Vec<u8>]) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let store = Store::open(&folder.path().join("gateway.db"))?;
     let (watch, cpu_s) = (wait::now(), cpu_seconds("self")?);
@@ -87,14 +87,14 @@ async fn in_process(envelopes: &[Vec<u8>]) -> anyhow::Result<()> {
         });
     }
     handing.join_all().await.into_iter().collect::<anyhow::Result<()>>()?;
-    let records = f64::from(POSITIONS);
+    let records = f64::from(positions);
     figure::print("ingest.records_per_s{in_process}", records / watch.elapsed().as_secs_f64(), "records/s");
     let spent_s = cpu_seconds("self")? - cpu_s;
     figure::print("ingest.records_per_s_core{in_process}", records / spent_s, "records/s of one core");
     Ok(())
 }
 
-async fn over_tls(envelopes: Vec<Vec<u8>>) -> anyhow::Result<()> {
+async fn over_tls(positions: u32, envelopes: Vec<Vec<u8>>) -> anyhow::Result<()> {
     let mut house = House::new(&Plan::default())?;
     house.start_gateway()?;
     let gateway = house.gateway.as_ref().context("it runs")?.id().to_string();
@@ -120,10 +120,10 @@ async fn over_tls(envelopes: Vec<Vec<u8>>) -> anyhow::Result<()> {
     }
     handing.join_all().await.into_iter().collect::<anyhow::Result<()>>()?;
     let (wall_s, spent_s) = (watch.elapsed().as_secs_f64(), cpu_seconds(&gateway)? - cpu_s);
-    let records = f64::from(POSITIONS);
+    let records = f64::from(positions);
     figure::print("ingest.records_per_s{tls}", records / wall_s, "records/s");
     figure::print("ingest.records_per_s_core", records / spent_s, "records/s of one core");
-    held(&house.path("gateway.db"))
+    held(positions, &house.path("gateway.db"))
 }
 
 /// Hands one request over, coming again when told to.
@@ -140,10 +140,10 @@ async fn post(client: &Client, url: &str, envelope: Vec<u8>) -> anyhow::Result<(
 }
 
 /// Fails unless every record is in the journal.
-fn held(store: &Path) -> anyhow::Result<()> {
+fn held(positions: u32, store: &Path) -> anyhow::Result<()> {
     let connection = Connection::open(store)?;
     let held: u32 = connection.query_row("SELECT sum(more + 1) FROM chunk", [], |row| row.get(0))?;
-    anyhow::ensure!(held == POSITIONS, "{held} of {POSITIONS} records are in the journal");
+    anyhow::ensure!(held == positions, "{held} of {positions} records are in the journal");
     Ok(())
 }
 

@@ -1,5 +1,11 @@
 //! A made-up vehicle that reports a full fix a second: driving for fifty minutes of each hour, with the noise of a
 //! receiver, the same every time.
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "the drive is made within the bounds of its columns, by numbers written here"
+)]
 
 use milepost_proto::reading::FixType;
 use milepost_proto::{BootId, Chunk, Position, Reading, Record, TimeQuality, TimeSource, Timestamp};
