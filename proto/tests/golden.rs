@@ -8,7 +8,7 @@
 use std::path::PathBuf;
 
 use milepost_proto::chunk::checksum;
-use milepost_proto::wire::{self, WireVersion, decode_answer, decode_request, encode_answer, encode_request_in};
+use milepost_proto::wire::{WireVersion, decode_answer, decode_request, encode_answer, encode_request_in};
 use milepost_proto::{Chunk, ChunkBody, Record, SequenceRange};
 
 #[path = "golden/values.rs"]
@@ -109,5 +109,5 @@ fn the_version_is_in_its_place() {
     for (name, version) in [("v0-request.bin", 0), ("v0-answer.bin", 0), ("v1-request.bin", 1), ("v1-answer.bin", 1)] {
         assert_eq!(golden(name, &[])[..5], [b'M', b'P', b'S', b'T', version], "{name}");
     }
-    assert_eq!(wire::WireVersion::CURRENT as u8, 1, "a new version needs golden files of its own");
+    assert_eq!(WireVersion::CURRENT as u8, 1, "a new version needs golden files of its own");
 }
