@@ -48,7 +48,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     };
     let mut house = House::new(&Plan::default())?;
     house.start_gateway()?;
-    for (number, track) in tracks.iter().enumerate() {
+    for (number, track) in (1_u8..).zip(&tracks) {
         let name = track.name;
         println!("{name}: {} fixes of {} recordings", track.records.len(), track.recordings);
         figure::print_fine(
@@ -56,9 +56,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
             floor::bytes_per_fix(&track.records),
             "bytes",
         );
-        for (at, batch) in BATCHES.into_iter().enumerate() {
-            let spool =
-                |version: u8| SpoolId([number as u8 + 1, at as u8, version, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
+        for (at, batch) in (0_u8..).zip(BATCHES) {
+            let spool = |version: u8| SpoolId([number, at, version, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
             sent(&house, track, batch, WireVersion::V1, spool(1))?;
             sent(&house, track, batch, WireVersion::V0, spool(0))?;
             compared(track, batch)?;

@@ -3,6 +3,13 @@
 //! Fixes of receivers go through the agent's own NMEA decoder. What no recording has is the monotonic clock: it is the
 //! event time's pace, with up to 8 ms of unevenness from a generator with a fixed seed, as a serial line delivers.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_possible_wrap,
+    reason = "float to integer casts saturate, and recordings hold times, places and speeds that fit"
+)]
+
 use std::path::Path;
 use std::process::Command;
 
