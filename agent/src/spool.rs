@@ -11,8 +11,7 @@
 //! Promise: an answer is given only after the commit that holds what it speaks of; a chunk leaves only after a receipt
 //! whose range covers it; sequences are contiguous per lane and survive an emptied spool; a damaged file is set aside and
 //! replaced at the next start, which a writer that finds damage asks for by ending; loss for want of room is counted, and the
-//! gateway hears of it. Whatever waits for the writer while it
-//! commits shares the next commit.
+//! gateway hears of it. Whatever waits for the writer while it commits shares the next commit.
 
 mod append;
 mod blobs;

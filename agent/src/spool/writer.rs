@@ -106,7 +106,7 @@ impl Ledger {
     }
 
     /// Carries out a group of commands in one transaction and answers all of them after it.
-    fn commit(&mut self, group: impl Iterator<Item = Command>) {
+    pub(super) fn commit(&mut self, group: impl Iterator<Item = Command>) {
         let group: Vec<Command> = group.collect();
         let mut unrecorded = self.unrecorded.clone();
         for (lane, count) in group.iter().filter_map(Command::appends) {

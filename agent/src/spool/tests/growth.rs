@@ -89,21 +89,50 @@ fn by_hand(folder: &Path) -> Spool {
     Spool::open_without_thread(options).expect("opens").0
 }
 
+fn set_pages_max(spool: &Spool, pages: i64) {
+    let Writer::Caller(ledger) = &spool.writer else { panic!("a thread") };
+    let ledger = ledger.lock().expect("not poisoned");
+    let pages_max = ledger.connection.pragma_update_and_check(None, "max_page_count", pages, |row| row.get(0));
+    // SQLite takes no fewer than there are.
+    pages_max.map(|_: i64| ()).expect("set");
+}
+
+#[test]
+fn a_group_in_which_the_disk_fills_is_refused_whole_and_counted_once() {
+    let folder = tempfile::tempdir().expect("folder");
+    let spool = by_hand(folder.path());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
+    runtime.block_on(spool.append(Lane::Telemetry, BOOT, signals(0, 5))).expect("kept");
+    set_pages_max(&spool, 1);
+    let (commands, answers): (Vec<_>, Vec<_>) = [1, 300, 1]
+        .map(|count| {
+            let (reply, answer) = oneshot::channel();
+            (Command::Append { lane: Lane::Telemetry, boot_id: BOOT, records: signals(0, count), reply }, answer)
+        })
+        .into_iter()
+        .unzip();
+    let Writer::Caller(ledger) = &spool.writer else { panic!("a thread") };
+    ledger.lock().expect("not poisoned").commit(commands.into_iter());
+    for answer in answers {
+        let result = answer.blocking_recv().expect("answered");
+        assert!(matches!(result, Err(SpoolError::Full(_))), "{result:?}");
+    }
+    set_pages_max(&spool, 1_000_000);
+    runtime.block_on(spool.append(Lane::Telemetry, BOOT, signals(0, 2))).expect("kept again");
+    let offer = runtime.block_on(spool.offer(EVERYTHING)).expect("offered");
+    let lost: Vec<_> = gaps(&offer).into_iter().map(|(range, _)| range).collect();
+    assert_eq!(lost, [range(6, 307)], "each record of the group once, and none of them is there as well");
+    assert_eq!(sequences(&offer, Lane::Telemetry), (1..=309).collect::<Vec<_>>());
+}
+
 #[test]
 fn a_disk_that_fills_in_the_middle_of_growing_loses_nothing_that_was_kept() {
     let folder = tempfile::tempdir().expect("folder");
     let spool = by_hand(folder.path());
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
     let append = |records| runtime.block_on(spool.append(Lane::Telemetry, BOOT, records));
-    let set_pages_max = |pages: i64| {
-        let Writer::Caller(ledger) = &spool.writer else { panic!("a thread") };
-        let ledger = ledger.lock().expect("not poisoned");
-        let pages_max = ledger.connection.pragma_update_and_check(None, "max_page_count", pages, |row| row.get(0));
-        // SQLite takes no fewer than there are.
-        pages_max.map(|_: i64| ()).expect("set");
-    };
     append(signals(0, 5)).expect("kept");
-    set_pages_max(1);
+    set_pages_max(&spool, 1);
     let mut kept = 5;
     let error = loop {
         match append(signals(kept, 5)) {
@@ -114,7 +143,7 @@ fn a_disk_that_fills_in_the_middle_of_growing_loses_nothing_that_was_kept() {
     };
     assert!(matches!(error, SpoolError::Full(_)), "{error}");
     append(signals(0, 7)).expect_err("still full");
-    set_pages_max(1_000_000);
+    set_pages_max(&spool, 1_000_000);
     append(signals(kept, 5)).expect("kept again");
     let offer = runtime.block_on(spool.offer(EVERYTHING)).expect("offered");
     let lost: Vec<_> = gaps(&offer).into_iter().map(|(range, _)| range).collect();
