@@ -152,7 +152,7 @@ fn read(mut root: Table<'_>, folder: &Path) -> Option<Config> {
 fn spool(mut table: Table<'_>, folder: &Path) -> Option<SpoolConfig> {
     let path = table.require::<PathBuf>("path");
     let quota_mib = table.get_in("quota_mib", 4..=65_536, 256_u64);
-    let free_mib_min = table.get_in("free_mib_min", 0..=65_536, 64_u64);
+    let free_mib_min = table.get_in("free_mib_min", 0..=65_536, 16_u64);
     let group_ms = table.get_in("group_ms", 10..=60_000, 1_000_u64);
     let group_kib = table.get_in("group_kib", 1..=1_024, 64_u64);
     let low_voltage = low_voltage(&mut table);

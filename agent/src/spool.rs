@@ -3,12 +3,15 @@
 //! ```text
 //!  append, capture, blob part ─► one writer thread ─► SQLite, WAL, full sync ─► answer
 //!  offer ◄── committed chunks only        settle ──► covered chunks go, refused ones become gaps
+//!
+//!  a lane:  gap │ thinned │ chunk │ chunk │ tail     what was offered stays as it is; the tail grows until it is;
+//!           oldest                        newest     when it is full: thin, then drop from the left
 //! ```
 //!
 //! Promise: an answer is given only after the commit that holds what it speaks of; a chunk leaves only after a receipt
 //! whose range covers it; sequences are contiguous per lane and survive an emptied spool; a damaged file is set aside and
-//! replaced at the next start, which a writer that finds damage asks for by ending. Whatever waits for the writer while it
-//! commits shares the next commit.
+//! replaced at the next start, which a writer that finds damage asks for by ending; loss for want of room is counted, and the
+//! gateway hears of it. Whatever waits for the writer while it commits shares the next commit.
 
 mod append;
 mod blobs;

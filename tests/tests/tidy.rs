@@ -11,7 +11,7 @@ const EMPTY_NAMES: [&str; 7] = ["utils", "util", "common", "base", "manager", "h
 const SHELL_WORDS: [&str; 7] =
     ["tokio::", "rusqlite::", "reqwest::", "axum::", "std::fs", "std::env", "std::time::SystemTime"];
 /// Cores: folders and files that decide, and leave moving bytes to others.
-const CORES: [&str; 11] = [
+const CORES: [&str; 13] = [
     "proto/src",
     "gateway/src/milestone",
     "gateway/src/milestone.rs",
@@ -21,6 +21,8 @@ const CORES: [&str; 11] = [
     "agent/src/uplink.rs",
     "agent/src/uplink/backoff.rs",
     "agent/src/reporting",
+    "agent/src/event_loop/power.rs",
+    "agent/src/spool/thin.rs",
     "agent/src/source/nmea",
     "agent/src/source/can",
 ];

@@ -1,7 +1,7 @@
 //! Whether the power is about to go.
 //!
-//! Promise: the moment the ignition goes off, or the configured voltage falls below its bound, is told once, and nothing
-//! in memory waits from then on. While the voltage stays low, groups are short, so that a battery that dies slowly costs
+//! Promise: the moment the ignition goes off, or the configured voltage falls below its bound, is told once; whoever holds
+//! records in memory then commits them at once. While the voltage stays low, groups are short, so that a battery that dies slowly costs
 //! little, and flash is still not worn by every record.
 
 use milepost_proto::Reading;

@@ -79,7 +79,11 @@ impl Recorder {
         let mut kept = 0;
         for observation in observations {
             let record = self.dated(observation);
-            self.power_goes |= self.power.observe(&record.reading);
+            if self.power.observe(&record.reading) {
+                self.power_goes = true;
+                // Also where the vehicle is now.
+                self.release();
+            }
             if let Reading::Position(position) = &record.reading {
                 self.last_fix = Some(LastFix {
                     position: position.clone(),
@@ -263,4 +267,108 @@ fn not_accepted(error: &SpoolError) -> Rejection {
         format!("the vehicle could not keep it: {error}"),
         "keep it on the phone and send it again later",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use milepost_proto::reading::{Signal, Switch};
+    use milepost_proto::{ChunkBody, SpoolId};
+
+    use super::*;
+    use crate::config::LowVoltage;
+    use crate::spool::{OfferLimits, SpoolOptions};
+
+    const BOOT: BootId = BootId([7; 16]);
+
+    struct Bench {
+        runtime: tokio::runtime::Runtime,
+        recorder: Recorder,
+        spool: Spool,
+        _folder: tempfile::TempDir,
+    }
+
+    impl Bench {
+        /// Groups that no test waits for.
+        fn new() -> Self {
+            let folder = tempfile::tempdir().expect("folder");
+            let config = SpoolConfig {
+                path: folder.path().join("spool.db"),
+                quota_bytes: 1 << 24,
+                free_bytes_min: 0,
+                group_ms: 3_600_000,
+                group_bytes: 1_000,
+                low_voltage: Some(LowVoltage { signal: "volts".to_owned(), below_volts: 22.0 }),
+            };
+            let options = SpoolOptions {
+                path: &config.path,
+                quota_bytes: config.quota_bytes,
+                boot_id: BOOT,
+                fresh_spool_id: SpoolId([1; 16]),
+                signer: Box::new(|_| Ok(Vec::new())),
+            };
+            let (spool, _, _) = Spool::open_without_thread(options).expect("opens");
+            let recorder = Recorder::new(spool.clone(), Clock::system(), BOOT, ReportingPolicy::default(), &config);
+            let runtime = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
+            Self { runtime, recorder, spool, _folder: folder }
+        }
+
+        /// Lets the recorder do what is due now that this was observed; gives how many records of telemetry and of the
+        /// event lane are committed.
+        fn observe(&mut self, reading: Reading) -> (u64, u64) {
+            self.recorder.observe(Some(("bus".into(), vec![Observation { event_time: None, reading }])));
+            if self.recorder.is_due() {
+                self.runtime.block_on(self.recorder.commit_due());
+            }
+            self.committed()
+        }
+
+        fn committed(&self) -> (u64, u64) {
+            let lanes = self.runtime.block_on(self.spool.measure()).expect("measured").lanes;
+            (lanes[2].last_sequence, lanes[1].last_sequence)
+        }
+    }
+
+    fn signal(name: &str, value: f64) -> Reading {
+        Reading::Signal(Signal { name: name.to_owned(), value, unit: String::new() })
+    }
+
+    fn switch(name: &str, on: bool) -> Reading {
+        Reading::Switch(Switch { name: name.to_owned(), on })
+    }
+
+    #[test]
+    fn an_event_is_committed_at_once_and_leaves_telemetry_to_its_group() {
+        let mut bench = Bench::new();
+        assert_eq!(bench.observe(signal("a", 1.0)), (0, 0));
+        assert_eq!(bench.observe(switch("door", true)), (0, 1));
+    }
+
+    #[test]
+    fn ignition_off_and_a_falling_voltage_commit_everything_at_once() {
+        let mut bench = Bench::new();
+        bench.observe(signal("a", 1.0));
+        assert_eq!(bench.observe(switch("ignition", true)), (0, 1));
+        assert_eq!(bench.observe(switch("ignition", false)), (1, 2));
+        assert_eq!(bench.observe(signal("volts", 24.0)), (1, 2));
+        assert_eq!(bench.observe(signal("volts", 21.0)), (3, 2));
+    }
+
+    #[test]
+    fn a_large_group_is_committed_before_its_time() {
+        let mut bench = Bench::new();
+        let counts: Vec<u64> = (0..60).map(|n| bench.observe(signal(&format!("signal-{n}"), 1.0)).0).collect();
+        let first = counts.iter().position(|count| *count > 0).expect("committed");
+        assert!((10..50).contains(&first), "1,000 bytes are some thirty records: {first}");
+    }
+
+    #[test]
+    fn the_end_commits_what_is_left_and_says_farewell() {
+        let mut bench = Bench::new();
+        bench.observe(signal("a", 1.0));
+        bench.runtime.block_on(bench.recorder.finish());
+        assert_eq!(bench.committed(), (1, 0));
+        let limits = OfferLimits { bytes_max: 1_000, live_from: 1 };
+        let offer = bench.runtime.block_on(bench.spool.offer(limits)).expect("offered");
+        assert!(matches!(offer.batches[0].chunks[0].open(), Ok(ChunkBody::Records { boot_id: BOOT, .. })));
+    }
 }

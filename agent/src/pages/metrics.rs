@@ -91,6 +91,9 @@ impl Families<'_> {
         self.gauge("spool_last_sequence", "Last sequence given out", each(|lane| lane.last_sequence))?;
         self.gauge("spool_disk_bytes", "Bytes on disk", [(Vec::new(), spool.disk_bytes)])?;
         self.gauge("spool_quota_bytes", "Most bytes on disk", [(Vec::new(), spool.quota_bytes)])?;
+        let free = spool.free_bytes.map(|bytes| (Vec::new(), bytes));
+        self.gauge("spool_free_bytes", "Bytes free on the spool's disk", free)?;
+        self.gauge("spool_free_bytes_min", "Least bytes to be left free there", [(Vec::new(), spool.free_bytes_min)])?;
         self.gauge("spool_waiting_blobs", "Photos and signatures waiting", [(Vec::new(), spool.blobs_waiting)])
     }
 

@@ -191,6 +191,9 @@ fn write_spool(page: &mut String, spool: &SpoolStatus) -> fmt::Result {
     }
     page.write_str("</tbody></table><dl>")?;
     row(page, "On disk", format_args!("{} of {}", Bytes(spool.disk_bytes), Bytes(spool.quota_bytes)))?;
+    if let Some(free_bytes) = spool.free_bytes {
+        row(page, "Free there", format_args!("{}, at least {}", Bytes(free_bytes), Bytes(spool.free_bytes_min)))?;
+    }
     row(page, "Photos and signatures", format_args!("{} waiting", spool.blobs_waiting))?;
     page.write_str("</dl></section>\n")
 }

@@ -66,6 +66,14 @@ fn write_source(text: &mut String, source: &SourceStatus) -> fmt::Result {
 fn write_spool(text: &mut String, status: &Status) -> fmt::Result {
     let spool = &status.spool;
     writeln!(text, "spool     {} of {} on disk", Bytes(spool.disk_bytes), Bytes(spool.quota_bytes))?;
+    if let Some(free_bytes) = spool.free_bytes {
+        writeln!(
+            text,
+            "          {} free there, at least {} to be left",
+            Bytes(free_bytes),
+            Bytes(spool.free_bytes_min)
+        )?;
+    }
     for lane in &spool.lanes {
         let (waiting, bytes) = (lane.waiting, Bytes(lane.waiting_bytes));
         writeln!(

@@ -208,7 +208,10 @@ fn judge_spool(status: &Status) -> Option<Finding> {
     let what = || format!("The spool takes {} of {} ({percent} %).", Bytes(used), Bytes(quota));
     let mend = "Bring the vehicle where it reaches the gateway; then mend what the uplink complains about.";
     if percent >= 100 {
-        Some(broken(format!("{} Telemetry is being dropped.", what()), mend))
+        Some(broken(format!("{} Telemetry is being thinned and dropped.", what()), mend))
+    } else if let Some(free_bytes) = status.spool.free_bytes.filter(|free| *free < status.spool.free_bytes_min) {
+        let what = format!("Only {} are free on the spool's disk. It takes no more than it has.", Bytes(free_bytes));
+        Some(broken(what, "Find what else fills the disk, and delete it."))
     } else {
         (percent >= SPOOL_PERCENT_MAX).then(|| attention(what(), mend))
     }
@@ -325,8 +328,15 @@ mod tests {
             status.time_quality = TimeQuality::UNKNOWN;
             status.spool.disk_bytes = status.spool.quota_bytes;
         };
-        let full = "The spool takes 256.0 MiB of 256.0 MiB (100 %). Telemetry is being dropped.";
+        let full = "The spool takes 256.0 MiB of 256.0 MiB (100 %). Telemetry is being thinned and dropped.";
         check(change, &[(Health::Broken, full), (Health::Attention, "Nobody vouches for the clock.")]);
+    }
+
+    #[test]
+    fn a_disk_that_others_fill_is_told_apart_from_a_full_spool() {
+        let low = "Only 1.0 MiB are free on the spool's disk. It takes no more than it has.";
+        check(|status| status.spool.free_bytes = Some(1 << 20), &[(Health::Broken, low)]);
+        check(|status| status.spool.free_bytes = None, &[]);
     }
 
     #[test]

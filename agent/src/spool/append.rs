@@ -19,7 +19,7 @@ pub(super) fn append(
     mut records: Vec<Record>,
 ) -> Result<(), SpoolError> {
     let mut growth = Growth { connection, lane, end: lanes::end(connection, lane)?, came: Change::default() };
-    let mut last = tails.take(lane, boot_id);
+    let mut last = tails.take(lane, boot_id, growth.end.last_sequence);
     while !records.is_empty() {
         let room = tail::RECORDS_MAX - last.as_ref().map_or(0, |tail| tail.records.len());
         let rest = records.split_off(records.len().min(room));

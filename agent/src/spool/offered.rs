@@ -22,8 +22,10 @@ pub(super) struct Offered {
     lanes: BTreeMap<Lane, SequenceRanges>,
     /// What has gone in the transaction under way.
     going: Vec<(Lane, SequenceRange)>,
-    /// Whether the file holds a note of them.
+    /// Whether the file may hold a note of them.
     noted: bool,
+    /// Whether the transaction under way takes the note out.
+    withdrawn: bool,
 }
 
 impl Offered {
@@ -45,6 +47,7 @@ impl Offered {
         let note = postcard::to_stdvec(&lanes).map_err(|error| SpoolError::File(error.to_string()))?;
         connection.execute("INSERT OR REPLACE INTO fact (name, value) VALUES ('offered', ?1)", [note])?;
         self.noted = true;
+        self.withdrawn = false;
         Ok(())
     }
 
@@ -52,7 +55,7 @@ impl Offered {
     pub(super) fn add(&mut self, connection: &Connection, batches: &[Batch]) -> Result<(), SpoolError> {
         if self.noted {
             withdraw(connection)?;
-            self.noted = false;
+            self.withdrawn = true;
         }
         for batch in batches {
             let ranges = self.lanes.entry(batch.lane).or_default();
@@ -78,13 +81,17 @@ impl Offered {
         self.going.len()
     }
 
-    /// What was to go since `mark` stays.
+    /// What was to go since `mark` stays, and a note that was to go may be there still.
     pub(super) fn undo(&mut self, mark: usize) {
         self.going.truncate(mark);
+        self.withdrawn = false;
     }
 
     /// The transaction was committed.
     pub(super) fn committed(&mut self) {
+        if std::mem::take(&mut self.withdrawn) {
+            self.noted = false;
+        }
         for (lane, range) in self.going.drain(..) {
             if let Some(ranges) = self.lanes.get_mut(&lane) {
                 *ranges = ranges.iter().flat_map(|offered| without(offered, range)).collect();

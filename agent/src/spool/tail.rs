@@ -42,9 +42,9 @@ pub(super) struct Tails {
 }
 
 impl Tails {
-    /// Takes the chunk that records of this boot may be added to.
-    pub(super) fn take(&mut self, lane: Lane, boot_id: BootId) -> Option<Tail> {
-        self.lanes.remove(&lane).filter(|tail| tail.boot_id == boot_id)
+    /// Takes the chunk that records of this boot, after `last_sequence`, may be added to.
+    pub(super) fn take(&mut self, lane: Lane, boot_id: BootId, last_sequence: u64) -> Option<Tail> {
+        self.lanes.remove(&lane).filter(|tail| tail.boot_id == boot_id && tail.range.last() == last_sequence)
     }
 
     /// Keeps the lane's last chunk, if it may grow on.

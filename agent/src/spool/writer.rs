@@ -129,7 +129,7 @@ impl Ledger {
     }
 
     /// Carries out a group of commands in one transaction and answers all of them after it.
-    fn commit(&mut self, group: impl Iterator<Item = Command>) {
+    pub(super) fn commit(&mut self, group: impl Iterator<Item = Command>) {
         let group: Vec<Command> = group.collect();
         let mut unrecorded = self.unrecorded.clone();
         for (lane, missed) in group.iter().filter_map(Command::appends) {
@@ -163,9 +163,13 @@ impl Ledger {
             memory: &mut self.memory,
             unrecorded: &mut self.unrecorded,
             damage: &mut self.damage,
+            undone: None,
         };
         answers.extend(group.into_iter().map(|command| step.carry_out(command)));
-        Ok(transaction.commit()?)
+        match step.undone {
+            Some(error) => Err(error),
+            None => Ok(transaction.commit()?),
+        }
     }
 }
 
@@ -190,6 +194,8 @@ struct Step<'s, 'c> {
     memory: &'s mut Memory,
     unrecorded: &'s mut Unrecorded,
     damage: &'s mut Option<String>,
+    /// Why SQLite has taken back all of it: on a full disk it may, and whatever follows would be committed by itself.
+    undone: Option<SpoolError>,
 }
 
 impl Step<'_, '_> {
@@ -295,12 +301,18 @@ impl Step<'_, '_> {
         &mut self,
         work: impl FnOnce(&Connection, &mut Memory) -> Result<T, SpoolError>,
     ) -> Result<T, SpoolError> {
+        if let Some(error) = &self.undone {
+            return Err(error.clone());
+        }
         let mark = self.memory.offered.mark();
         let result = self.try_whole(work);
         if let Err(error) = &result {
             note_damage(self.damage, error);
             self.memory.offered.undo(mark);
             self.memory.tails.close_all();
+            if self.transaction.is_autocommit() {
+                self.undone = Some(error.clone());
+            }
         }
         result
     }

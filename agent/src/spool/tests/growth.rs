@@ -59,8 +59,8 @@ fn after_a_failure_the_chunk_stays_as_the_file_has_it() {
     let bench = Bench::with_quota(64 * 1024);
     bench.append(Lane::Event, ignition(0)).expect("kept");
     bench.spool.keep_free(u64::MAX);
-    let photo = bench.runtime.block_on(bench.spool.append(Lane::Event, BOOT, signals(0, 3)));
-    assert!(matches!(photo, Err(SpoolError::Full(_))), "the only chunk is no room for three records and its own gap");
+    let refused = bench.runtime.block_on(bench.spool.append(Lane::Event, BOOT, signals(0, 3)));
+    assert!(matches!(refused, Err(SpoolError::Full(_))), "no disk is ever that free");
     bench.spool.keep_free(0);
     bench.append(Lane::Event, ignition(1)).expect("kept");
     assert_eq!(ranges(&bench, Lane::Event), [(1, 1), (2, 4), (5, 5)]);
@@ -75,4 +75,86 @@ fn a_receipt_for_a_chunk_that_still_grew_ends_it() {
     bench.append(Lane::Event, ignition(1)).expect("kept");
     assert_eq!(ranges(&bench, Lane::Event), [(2, 2)]);
     assert_eq!(bench.measure().lanes[1].waiting, 1);
+}
+
+/// A spool without a thread, so that the test can reach its connection.
+fn by_hand(folder: &Path) -> Spool {
+    let options = SpoolOptions {
+        path: &folder.join("spool.db"),
+        quota_bytes: QUOTA,
+        boot_id: BOOT,
+        fresh_spool_id: SpoolId([1; 16]),
+        signer: Box::new(|_| Ok(Vec::new())),
+    };
+    Spool::open_without_thread(options).expect("opens").0
+}
+
+fn set_pages_max(spool: &Spool, pages: i64) {
+    let Writer::Caller(ledger) = &spool.writer else { panic!("a thread") };
+    let ledger = ledger.lock().expect("not poisoned");
+    let pages_max = ledger.connection.pragma_update_and_check(None, "max_page_count", pages, |row| row.get(0));
+    // SQLite takes no fewer than there are.
+    pages_max.map(|_: i64| ()).expect("set");
+}
+
+#[test]
+fn a_group_in_which_the_disk_fills_is_refused_whole_and_counted_once() {
+    let folder = tempfile::tempdir().expect("folder");
+    let spool = by_hand(folder.path());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
+    runtime.block_on(spool.append(Lane::Telemetry, BOOT, signals(0, 5))).expect("kept");
+    set_pages_max(&spool, 1);
+    let (commands, answers): (Vec<_>, Vec<_>) = [1, 300, 1]
+        .map(|count| {
+            let (reply, answer) = oneshot::channel();
+            (Command::Append { lane: Lane::Telemetry, boot_id: BOOT, records: signals(0, count), reply }, answer)
+        })
+        .into_iter()
+        .unzip();
+    let Writer::Caller(ledger) = &spool.writer else { panic!("a thread") };
+    ledger.lock().expect("not poisoned").commit(commands.into_iter());
+    for answer in answers {
+        let result = answer.blocking_recv().expect("answered");
+        assert!(matches!(result, Err(SpoolError::Full(_))), "{result:?}");
+    }
+    set_pages_max(&spool, 1_000_000);
+    runtime.block_on(spool.append(Lane::Telemetry, BOOT, signals(0, 2))).expect("kept again");
+    let offer = runtime.block_on(spool.offer(EVERYTHING)).expect("offered");
+    let lost: Vec<_> = gaps(&offer).into_iter().map(|(range, _)| range).collect();
+    assert_eq!(lost, [range(6, 307)], "each record of the group once, and none of them is there as well");
+    assert_eq!(sequences(&offer, Lane::Telemetry), (1..=309).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_disk_that_fills_in_the_middle_of_growing_loses_nothing_that_was_kept() {
+    let folder = tempfile::tempdir().expect("folder");
+    let spool = by_hand(folder.path());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
+    let append = |records| runtime.block_on(spool.append(Lane::Telemetry, BOOT, records));
+    append(signals(0, 5)).expect("kept");
+    set_pages_max(&spool, 1);
+    let mut kept = 5;
+    let error = loop {
+        match append(signals(kept, 5)) {
+            Ok(()) => kept += 5,
+            Err(error) => break error,
+        }
+        assert!(kept < 1_000, "the disk never fills");
+    };
+    assert!(matches!(error, SpoolError::Full(_)), "{error}");
+    append(signals(0, 7)).expect_err("still full");
+    set_pages_max(&spool, 1_000_000);
+    append(signals(kept, 5)).expect("kept again");
+    let offer = runtime.block_on(spool.offer(EVERYTHING)).expect("offered");
+    let lost: Vec<_> = gaps(&offer).into_iter().map(|(range, _)| range).collect();
+    let last = u64::try_from(kept).expect("positive");
+    assert_eq!(lost, [range(last + 1, last + 12)], "the five and the seven");
+    let chunks = offer.batches.iter().flat_map(|batch| &batch.chunks);
+    let records: Vec<Record> = chunks
+        .flat_map(|chunk| chunk.open().expect("opens").into_numbered(chunk.range))
+        .map(|(_, record)| record)
+        .collect();
+    let expected: Vec<Record> = (0..kept / 5).map(|n| n * 5).chain([kept]).flat_map(|from| signals(from, 5)).collect();
+    assert_eq!(records, expected);
+    assert_eq!(sequences(&offer, Lane::Telemetry), (1..=last + 17).collect::<Vec<_>>());
 }
