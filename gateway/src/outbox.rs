@@ -102,8 +102,8 @@ impl<C: Carrier> Outbox<C> {
 
     /// Answers whether it is now known which attempts were broken off.
     async fn recover(&self) -> bool {
-        let (fleet, limit_ms) = (self.fleet_id.clone(), self.policy.request_limit_ms);
-        match self.store.write(move |connection| outbox::recover(connection, &fleet, limit_ms)).await {
+        let (fleet, now, limit_ms) = (self.fleet_id.clone(), clock::now(), self.policy.request_limit_ms);
+        match self.store.write(move |connection| outbox::recover(connection, &fleet, now, limit_ms)).await {
             Ok(0) => true,
             Ok(effects) => {
                 tracing::warn!(effects, "attempts were broken off; will ask first");

@@ -147,6 +147,22 @@ async fn after_a_crash_an_attempt_is_unknown_and_waits_for_the_request_limit() {
     task.await.expect("ends");
 }
 
+/// Found by a simulated world: an attempt searches before it writes, so its write may have begun long after the attempt.
+#[tokio::test]
+async fn what_was_broken_off_waits_from_when_nobody_sends_it_any_more() {
+    let folder = tempfile::tempdir().expect("folder");
+    let store = open(&folder);
+    owe(&store, &[("a1", "A")]).await;
+    let found_at = clock::now();
+    let recover = move |connection: &rusqlite::Connection| {
+        outbox::begin(connection, &fleet(), 1, found_at.plus_millis(-100_000))?;
+        outbox::recover(connection, &fleet(), found_at, 120_000)
+    };
+    assert_eq!(store.write(recover).await.expect("written"), 1);
+    let heads = store.read(|connection| outbox::heads(connection, &fleet(), 9)).await.expect("read");
+    assert_eq!((heads[0].state, heads[0].next_at), (State::Unknown, found_at.plus_millis(120_000)));
+}
+
 /// A full disk, say: the carrier has done it, but that could not be written down.
 #[tokio::test]
 async fn an_ending_that_could_not_be_kept_is_asked_about_without_a_restart() {

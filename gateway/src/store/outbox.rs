@@ -158,15 +158,21 @@ pub fn bring_forward(connection: &Connection, fleet_id: &FleetId, latest: Timest
 }
 
 /// After a crash: what was being sent may have happened. It becomes unknown and waits until `request_limit_ms` after
-/// its attempt began. Answers how many there were.
+/// `now`, when nobody sends it any more: an attempt makes several calls, so its last may have begun long after it did.
+/// Answers how many there were.
 ///
 /// # Errors
 /// When the store fails.
-pub fn recover(connection: &Connection, fleet_id: &FleetId, request_limit_ms: i64) -> StoreResult<usize> {
-    let sql = "UPDATE outbox SET state = 'unknown', next_at = sending_since + ?2,
-            why = 'the attempt was broken off'
+pub fn recover(
+    connection: &Connection,
+    fleet_id: &FleetId,
+    now: Timestamp,
+    request_limit_ms: i64,
+) -> StoreResult<usize> {
+    let sql = "UPDATE outbox SET state = 'unknown', next_at = ?2, why = 'the attempt was broken off'
         WHERE fleet_id = ?1 AND state = 'sending'";
-    Ok(connection.execute(sql, params![fleet_id.as_str(), request_limit_ms])?)
+    let next_at = now.plus_millis(request_limit_ms);
+    Ok(connection.execute(sql, params![fleet_id.as_str(), next_at.as_millis()])?)
 }
 
 /// Lets a parked effect be tried again now; false when none of that key is parked.

@@ -36,7 +36,7 @@ impl World {
         let fleet_id = self.office.fleet_id.clone();
         if self.office.strays && in_flight == 0 {
             let (fleet_id, limit_ms) = (fleet_id.clone(), policy.request_limit_ms);
-            once(store.write(move |connection| outbox::recover(connection, &fleet_id, limit_ms)))?;
+            once(store.write(move |connection| outbox::recover(connection, &fleet_id, now, limit_ms)))?;
             self.office.strays = false;
         }
         let of = fleet_id.clone();

@@ -33,6 +33,7 @@ pub(crate) fn run_all(arguments: &[String]) -> anyhow::Result<()> {
             broken.push(seed);
         }
         seed += 1;
+        eprintln!("seed {seed} next, {} of {falls} falls, {:.0} s", sum.falls(), began.elapsed().as_secs_f64());
     }
     println!("seeds {first} to {}", seed - 1);
     figure::print("custody.lost{world}", count(lost), "captures and records");
