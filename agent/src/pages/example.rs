@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use milepost_proto::{Lane, TimeQuality, TimeSource, Timestamp};
 
 use crate::status::{
-    LaneStatus, LastPosition, SourceHealth, SourceStatus, SpoolStatus, Status, UplinkHealth, UplinkStatus,
+    ClockStatus, LaneStatus, LastPosition, SourceHealth, SourceStatus, SpoolStatus, Status, UplinkHealth, UplinkStatus,
 };
 
 /// Everything works.
@@ -15,6 +15,7 @@ pub(crate) fn healthy() -> Status {
         device: "truck-7".to_owned(),
         now: now(),
         time_quality: TimeQuality { source: TimeSource::Gnss, error_ms: 1_012 },
+        clock: ClockStatus { last_set_age_s: Some(15_090), steps: 0, battery_suspect: false },
         uptime_s: 15_132,
         boot_id: "6f1d5bd0a7c24fbf9f3e2f8f1d0c9a55".to_owned(),
         sources: vec![gnss(), can(), mqtt()],
