@@ -9,6 +9,7 @@
 pub mod accept;
 pub mod blob;
 pub mod board;
+pub mod boot_clock;
 pub mod case;
 pub mod chain;
 pub mod column;

@@ -4,7 +4,7 @@
 //! asked for, never by the journal.
 
 use milepost_proto::chunk::CHUNK_RECORDS_MAX;
-use milepost_proto::{Chunk, DeviceId, FleetId, SequenceRange, SpoolId, Timestamp};
+use milepost_proto::{BootId, Chunk, DeviceId, FleetId, SequenceRange, SpoolId, Timestamp};
 use rusqlite::{Connection, Row, params};
 
 use super::column::{count, lane, name, whole};
@@ -64,6 +64,28 @@ pub fn each_of_device(
         format!("SELECT {COLUMNS} FROM journal WHERE fleet_id = ?1 AND device_id = ?2 AND gap = 0 AND position <= ?3");
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query(params![fleet_id.as_str(), device_id.as_str(), whole(through)])?;
+    while let Some(row) = rows.next()? {
+        take(read_row(row)?)?;
+    }
+    Ok(())
+}
+
+/// Shows `take` every chunk of records of one boot of `device_id` up to journal position `through`, one at a time.
+///
+/// # Errors
+/// When the store fails, or what `take` returns.
+pub fn each_of_boot(
+    connection: &Connection,
+    fleet_id: &FleetId,
+    (device_id, boot_id): (&DeviceId, BootId),
+    through: u64,
+    mut take: impl FnMut(JournalRow) -> StoreResult<()>,
+) -> StoreResult<()> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM journal WHERE fleet_id = ?1 AND device_id = ?2 AND boot_id = ?3 AND position <= ?4"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(params![fleet_id.as_str(), device_id.as_str(), boot_id.0, whole(through)])?;
     while let Some(row) = rows.next()? {
         take(read_row(row)?)?;
     }

@@ -14,6 +14,17 @@ const STEPS: &[&str] = &[
     "CREATE INDEX milestone_trip ON milestone (fleet_id, trip_id)",
     // A device begins only so many blobs at once.
     "CREATE INDEX blob_begun ON blob (fleet_id, device_id, created_at) WHERE complete = 0",
+    // What time it was at which moment of a boot, as its devices told: the journal up to the cursor, in short.
+    "CREATE TABLE boot_clock (
+        fleet_id        TEXT    NOT NULL,
+        device_id       TEXT    NOT NULL,
+        boot_id         BLOB    NOT NULL,
+        error_ms        INTEGER NOT NULL,           -- largest error either way
+        monotonic_ms    INTEGER NOT NULL,           -- the moment, on the device's monotonic clock
+        utc             INTEGER NOT NULL,           -- the time it was
+        PRIMARY KEY (fleet_id, device_id, boot_id, error_ms, monotonic_ms, utc)
+    ) WITHOUT ROWID;
+    CREATE INDEX journal_boot ON journal (fleet_id, device_id, boot_id, position)",
 ];
 
 /// Applies the missing steps.

@@ -12,10 +12,11 @@ use milepost_proto::{TimeQuality, TimeSource, Timestamp};
 use crate::clock::estimate::{PLAUSIBLE_SINCE, PLAUSIBLE_UNTIL};
 use crate::source::fault::Fault;
 
-/// Times this close to each other agree, milliseconds: more than leap seconds (18, while a cold receiver does not know
+/// Times of receivers this close to each other agree, milliseconds: more than leap seconds (18, while a cold receiver does not know
 /// them), and than what a recording played fast may skip; less than a wrong time zone.
 const AGREED_MS_MAX: u64 = 600_000;
-/// A clock this close, milliseconds, tells which 1,024 weeks it is.
+/// A clock this close, milliseconds, tells which 1,024 weeks it is; one that no receiver set may be a time zone off, and
+/// gives way at once.
 const SAME_DAY_MS_MAX: u64 = 86_400_000;
 /// How often a receiver must insist against a clock that a receiver set.
 const AGAINST_GNSS: u32 = 10;
@@ -48,7 +49,8 @@ impl Dates {
             [0, 1, 2].into_iter().find(|times| known && is_same_day(now, said.plus_millis(times * ROLLOVER_MS)));
         let rolled_over = behind.is_some_and(|times| times > 0);
         let said = said.plus_millis(behind.unwrap_or(0) * ROLLOVER_MS);
-        if behind.is_some() && agree(now, said) {
+        let believed = quality.source != TimeSource::Gnss || agree(now, said);
+        if behind.is_some() && believed {
             self.doubted = None;
             return Ok(Dated { event_time: said, rolled_over });
         }
@@ -162,7 +164,7 @@ mod tests {
         let tenth: Vec<bool> = (1..=10).map(|times| times == 10).collect();
         for seconds in [-3_600, 3_600] {
             assert_eq!(believed_seconds(TimeSource::Gnss, &[seconds; 10]), tenth, "{seconds}");
-            assert_eq!(believed_seconds(TimeSource::Network, &[seconds; 2]), [false, true], "a wrong time zone");
+            assert_eq!(believed_seconds(TimeSource::Network, &[seconds; 2]), [true, true], "a wrong time zone");
         }
         assert_eq!(believed_seconds(TimeSource::Gnss, &[0, 1, -3_600, 2]), [true, true, false, true], "one jump back");
         assert_eq!(believed_seconds(TimeSource::Gnss, &[-1, 1, 18, 0]), [true; 4], "leap seconds");
