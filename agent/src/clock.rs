@@ -1,31 +1,31 @@
 //! The one place where the agent reads clocks; everything else is told the time.
 //!
-//! Promise: [`Clock::monotonic_ms`] never goes back within a boot. [`Clock::wall`] is the best estimate of UTC: the last
-//! dated fix carried forward on the monotonic clock, otherwise the operating system's clock; with it comes how far it
-//! can be trusted. In a replay the clocks run ×N faster from the recording's own start, so that recorded inputs, driver
-//! captures and low-water marks share one time line.
+//! Promise: [`Clock::monotonic_ms`] never goes back within a boot and counts while the device sleeps. [`Clock::wall`] is
+//! the best estimate of UTC ([`estimate`] says how it is made); with it comes how far it can be trusted. In a replay the
+//! clocks run ×N faster from the recording's own start, so that recorded inputs, driver captures and low-water marks
+//! share one time line.
 
+pub mod estimate;
+
+use std::path::Path;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use milepost_proto::{TimeQuality, TimeSource, Timestamp};
 
-/// Error bound of a dated fix when it arrives: serial line, sentence and scheduling delays.
-const FIX_ERROR_MS: u32 = 1_000;
-/// Error bound taken for an operating system's clock that looks set.
-const SYSTEM_ERROR_MS: u32 = 5_000;
-/// Drift of a cheap oscillator, parts per million.
-const DRIFT_PPM: u64 = 100;
-/// Before this software existed (2024-01-01): a clock or a receiver that says so has certainly not been set.
-pub(crate) const PLAUSIBLE_SINCE: Timestamp = Timestamp::from_millis(1_704_067_200_000);
+use estimate::{ClockStep, Estimate, FIX_ERROR_MS, Synchronised, SystemClock};
+
+/// Where systemd-timesyncd says that it runs, and, by a file in it, that it has set the clock in this boot. Asking the
+/// kernel (`adjtimex`) takes unsafe code, which this program has none of.
+const TIMESYNC_FOLDER: &str = "/run/systemd/timesync";
 
 /// Clocks of one process; clones share the estimate.
 #[derive(Clone)]
 pub struct Clock {
     started: Instant,
     pace: Pace,
-    last_fix: Arc<Mutex<Option<LastFix>>>,
+    estimate: Arc<Mutex<Estimate>>,
 }
 
 #[derive(Clone)]
@@ -47,18 +47,12 @@ pub struct ToldTime {
     pub system_ms: AtomicI64,
 }
 
-#[derive(Clone, Copy)]
-struct LastFix {
-    event_time: Timestamp,
-    monotonic_ms: u64,
-}
-
 impl Clock {
     /// The device's clocks.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "this is the file that reads the clock")]
     pub fn system() -> Self {
-        Self { started: Instant::now(), pace: Pace::Real, last_fix: Arc::default() }
+        Self { started: Instant::now(), pace: Pace::Real, estimate: Arc::default() }
     }
 
     /// A recording's clock: it is `began` now, and time runs `speed` times faster.
@@ -101,39 +95,60 @@ impl Clock {
                 let now = began.plus_millis(elapsed_ms as i64);
                 (now, TimeQuality { source: TimeSource::Gnss, error_ms: FIX_ERROR_MS })
             }
-            Pace::Real | Pace::Told(_) => self.estimate(),
+            Pace::Real | Pace::Told(_) => self.estimate().at(self.monotonic_ms(), self.system_clock()),
         }
     }
 
     /// A receiver gave a dated fix just now.
     pub fn discipline(&self, event_time: Timestamp) {
-        let fix = LastFix { event_time, monotonic_ms: self.monotonic_ms() };
-        *self.last_fix.lock().unwrap_or_else(PoisonError::into_inner) = Some(fix);
+        let monotonic_ms = self.monotonic_ms();
+        self.estimate().set_by_fix(event_time, monotonic_ms);
     }
 
-    fn estimate(&self) -> (Timestamp, TimeQuality) {
-        let last_fix = *self.last_fix.lock().unwrap_or_else(PoisonError::into_inner);
-        match last_fix {
-            Some(fix) => {
-                let age_ms = self.monotonic_ms().saturating_sub(fix.monotonic_ms);
-                let drift_ms = u32::try_from(age_ms * DRIFT_PPM / 1_000_000).unwrap_or(u32::MAX);
-                let now = fix.event_time.plus_millis(i64::try_from(age_ms).unwrap_or(i64::MAX));
-                (now, TimeQuality { source: TimeSource::Gnss, error_ms: FIX_ERROR_MS.saturating_add(drift_ms) })
-            }
-            None => {
-                let now = self.system_time();
-                let plausible = now >= PLAUSIBLE_SINCE;
-                let quality = TimeQuality { source: TimeSource::Network, error_ms: SYSTEM_ERROR_MS };
-                (now, if plausible { quality } else { TimeQuality::UNKNOWN })
-            }
-        }
-    }
-
-    fn system_time(&self) -> Timestamp {
+    /// Looks whether the operating system's clock was stepped since the last look. A replay has no such clock.
+    #[must_use]
+    pub fn watch(&self) -> Option<ClockStep> {
         match &self.pace {
-            Pace::Told(told) => Timestamp::from_millis(told.system_ms.load(Ordering::Relaxed)),
-            Pace::Real | Pace::Replay { .. } => system_time(),
+            Pace::Replay { .. } => None,
+            Pace::Real | Pace::Told(_) => self.estimate().watch(self.system_clock(), self.monotonic_ms()),
         }
+    }
+
+    /// How often the operating system's clock was seen to step.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.estimate().steps()
+    }
+
+    /// Whether the operating system's clock says a time that cannot be: its battery has died and nothing has set it.
+    #[must_use]
+    pub fn battery_is_suspect(&self) -> bool {
+        !matches!(self.pace, Pace::Replay { .. }) && !self.system_clock().is_plausible()
+    }
+
+    fn estimate(&self) -> MutexGuard<'_, Estimate> {
+        self.estimate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn system_clock(&self) -> SystemClock {
+        match &self.pace {
+            Pace::Told(told) => SystemClock {
+                time: Timestamp::from_millis(told.system_ms.load(Ordering::Relaxed)),
+                synchronised: Synchronised::Unsaid,
+            },
+            Pace::Real | Pace::Replay { .. } => SystemClock { time: system_time(), synchronised: synchronised() },
+        }
+    }
+}
+
+fn synchronised() -> Synchronised {
+    let folder = Path::new(TIMESYNC_FOLDER);
+    if folder.join("synchronized").exists() {
+        Synchronised::Yes
+    } else if folder.exists() {
+        Synchronised::No
+    } else {
+        Synchronised::Unsaid
     }
 }
 

@@ -4,6 +4,7 @@
 //! waits for nothing but its own spool; bytes to and from devices and the gateway are moved by tasks that report back as
 //! events. A driver is answered only after the commit that holds what they captured.
 
+mod clock_watch;
 mod power;
 mod recording;
 mod source_board;
@@ -23,9 +24,10 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::event::{Event, Uplinked};
 use crate::spool::{Measure, Opened, Spool, SpoolError};
-use crate::status::{SpoolStatus, Status, UplinkStatus};
+use crate::status::{ClockStatus, SpoolStatus, Status, UplinkStatus};
 use crate::uplink::outgoing::Carrier;
 use crate::uplink::{Uplink, UplinkPolicy};
+use clock_watch::ClockWatch;
 use recording::Recorder;
 use source_board::SourceBoard;
 use trip::TripKeeper;
@@ -75,6 +77,7 @@ pub struct EventLoop {
     boot_id: BootId,
     started_ms: u64,
     recorder: Recorder,
+    clock_watch: ClockWatch,
     sources: SourceBoard,
     trip: TripKeeper,
     uplink: Uplink,
@@ -97,6 +100,7 @@ pub fn first_status(config: &Config, clock: &Clock, boot_id: BootId) -> Status {
         device: config.device.to_string(),
         now,
         time_quality,
+        clock: ClockStatus { last_set_age_s: None, steps: clock.steps(), battery_suspect: clock.battery_is_suspect() },
         uptime_s: 0,
         boot_id: boot_id.to_string(),
         sources: SourceBoard::new(config).status(0),
@@ -180,6 +184,7 @@ impl EventLoop {
                 parts.config.reporting.clone(),
                 &parts.config.spool,
             ),
+            clock_watch: ClockWatch::default(),
             sources: SourceBoard::new(&parts.config),
             trip: TripKeeper::new(parts.trip, parts.down_link),
             traffic: Traffic::new(parts.carrier, spool_id, parts.boot_id),
@@ -227,11 +232,20 @@ impl EventLoop {
         if !why.is_empty() {
             self.recorder.record(Reading::Health(Health::SpoolQuarantined { why }));
         }
+        self.note_clock();
         self.recorder.commit().await;
+    }
+
+    /// Records what time it is when that is news, before anything follows from it.
+    fn note_clock(&mut self) {
+        let step = self.clock.watch();
+        let news = self.clock_watch.look(self.clock.monotonic_ms(), self.clock.wall(), step);
+        news.into_iter().for_each(|health| self.recorder.record(Reading::Health(health)));
     }
 
     /// Takes what happened.
     pub async fn handle(&mut self, event: Event) {
+        self.note_clock();
         match event {
             Event::Source(report) => {
                 let now_ms = self.clock.monotonic_ms();
@@ -282,6 +296,7 @@ impl EventLoop {
 
     /// A second has passed.
     pub async fn handle_tick(&mut self) {
+        self.note_clock();
         self.recorder.release_stale();
         self.refresh().await;
         (self.alive)();
@@ -306,6 +321,11 @@ impl EventLoop {
             device: self.config.device.to_string(),
             now,
             time_quality,
+            clock: ClockStatus {
+                last_set_age_s: self.clock_watch.set_ms().map(age_s),
+                steps: self.clock.steps(),
+                battery_suspect: self.clock.battery_is_suspect(),
+            },
             uptime_s: age_s(self.started_ms),
             boot_id: self.boot_id.to_string(),
             sources: self.sources.status(now_ms),

@@ -41,8 +41,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use milepost_proto::driver_app::Rejection;
+use milepost_proto::reading::Health;
 use milepost_proto::uplink::{BlobOffer, BlobState};
-use milepost_proto::{BootId, DownLinkItem, Lane, Receipt, Record, Sha256, SpoolId, Timestamp};
+use milepost_proto::{BootId, DownLinkItem, Lane, Reading, Receipt, Record, Sha256, SpoolId, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::capture::{Accepted, BlobPart, BlobProgress};
@@ -358,8 +359,13 @@ fn oldest_event_time(records: &[Record]) -> Timestamp {
     records.iter().map(lower_bound).min().unwrap_or(Timestamp::MAX)
 }
 
-/// The earliest moment a record's event can really have happened.
+/// The earliest moment a record's event can really have happened. What sets the clock dates everything since the boot, so
+/// it holds the mark back to there until it is handed over.
 pub(crate) fn lower_bound(record: &Record) -> Timestamp {
+    if let Reading::Health(Health::ClockSet { monotonic_ms, utc, error_ms, .. }) = record.reading {
+        let since_boot_ms = i64::try_from(monotonic_ms).unwrap_or(i64::MAX);
+        return utc.plus_millis(-since_boot_ms).plus_millis(-i64::from(error_ms));
+    }
     record.event_time.plus_millis(-i64::from(record.time_quality.error_ms))
 }
 

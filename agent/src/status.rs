@@ -26,6 +26,9 @@ pub struct Status {
     pub now: Timestamp,
     /// How far that clock can be trusted.
     pub time_quality: TimeQuality,
+    /// What the clock went through.
+    #[serde(default)]
+    pub clock: ClockStatus,
     /// Seconds since the agent started.
     pub uptime_s: u64,
     /// The current boot.
@@ -44,6 +47,17 @@ pub struct Status {
     pub captures_accepted: u64,
     /// Rejections by code.
     pub captures_rejected: BTreeMap<String, u64>,
+}
+
+/// What the clock went through since the agent started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ClockStatus {
+    /// Seconds since it was set, by a better source or by more than its bound; absent while nobody knows the time.
+    pub last_set_age_s: Option<u64>,
+    /// How often the operating system's clock was seen to jump.
+    pub steps: u64,
+    /// Whether the operating system's clock says a time that cannot be.
+    pub battery_suspect: bool,
 }
 
 /// One source.

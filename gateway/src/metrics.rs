@@ -15,6 +15,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Metric, Registry, Unit};
 
 use crate::milestone::{MilestoneKind, Status};
+use crate::projector::dating::Times;
 use crate::store::accept::SealState;
 use crate::store::commit::status_word;
 use crate::store::loss::LossReason;
@@ -69,6 +70,8 @@ pub struct Metrics {
     pub milestone_to_done_s: Histogram,
     /// Milestone revisions by kind and status.
     pub milestones: Family<Revision, Counter>,
+    /// Records folded, by who vouches for their time; `undated` ones tell nothing yet.
+    pub record_times: Family<Kind, Counter>,
     /// Vehicles folded again from the journal.
     pub refolds: Counter,
     /// Chunks in the journal not yet folded.
@@ -110,6 +113,12 @@ impl Metrics {
             receipt_to_milestone_s: seconds(&mut registry, "receipt_to_milestone", "From receipt to milestone", 0.001),
             milestone_to_done_s: seconds(&mut registry, "milestone_to_done", "From milestone to settled effect", 0.01),
             milestones: add(&mut registry, "milestones", "Milestone revisions", Family::default()),
+            record_times: add(
+                &mut registry,
+                "record_times",
+                "Records folded for the first time, by who vouches for their time",
+                Family::default(),
+            ),
             refolds: add(&mut registry, "refolds", "Vehicles folded again from the journal", Counter::default()),
             journal_depth: add(&mut registry, "journal_depth", "Chunks not yet folded", Gauge::default()),
             outbox_depth: add(&mut registry, "outbox_depth", "Effects by state", Family::default()),
@@ -132,6 +141,22 @@ impl Metrics {
     /// Counts a request answered as `kind`.
     pub fn request(&self, kind: &'static str) {
         self.requests.get_or_create(&Kind { kind }).inc();
+    }
+
+    /// Counts records by who vouches for their time.
+    pub fn times(&self, times: &Times) {
+        let Times { gnss, network, free_running, redated, undated } = *times;
+        for (kind, records) in [
+            ("gnss", gnss),
+            ("network", network),
+            ("free_running", free_running),
+            ("redated", redated),
+            ("undated", undated),
+        ] {
+            if records > 0 {
+                self.record_times.get_or_create(&Kind { kind }).inc_by(records);
+            }
+        }
     }
 
     /// Counts `chunks` that fared as `kind`.

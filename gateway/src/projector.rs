@@ -6,6 +6,7 @@
 //! transaction, so dying anywhere costs one round of work and nothing else.
 
 pub mod announce;
+pub mod dating;
 pub mod floor;
 pub mod gather;
 pub mod round;
@@ -107,6 +108,7 @@ async fn one_round(store: &Store, fleet_id: &FleetId, rules: &Rules, metrics: &M
 
 fn note_figures(round: &round::Round, now: Timestamp, metrics: &Metrics) {
     metrics.refolds.inc_by(round.refolded);
+    metrics.times(&round.times);
     metrics.journal_depth.set(i64::try_from(round.behind).unwrap_or(i64::MAX));
     for revision in round.fold.vehicles.iter().flat_map(|vehicle| &vehicle.revisions) {
         metrics.milestone(revision.kind, revision.status);

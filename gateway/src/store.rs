@@ -10,6 +10,7 @@ pub mod accept;
 pub mod backup;
 pub mod blob;
 pub mod board;
+pub mod boot_clock;
 pub mod case;
 pub mod chain;
 pub mod column;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::driver_app::{DriverAction, DriverException, Pod};
 use crate::lane::Lane;
+use crate::time::{TimeSource, Timestamp};
 
 /// One decoded fact.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -187,6 +188,26 @@ pub enum Health {
         seconds: u64,
         /// What was in the way, in a sentence.
         why: String,
+    },
+    /// The agent knows what time it is, or knows better: everything recorded in this boot can be dated with it.
+    ClockSet {
+        /// Milliseconds on the device's monotonic clock when it was so.
+        monotonic_ms: u64,
+        /// The time it was then.
+        utc: Timestamp,
+        /// Who vouches for it.
+        source: TimeSource,
+        /// Largest error either way, in milliseconds.
+        error_ms: u32,
+        /// What the agent's clock would have said then by what it went by before; absent the first time.
+        before: Option<Timestamp>,
+    },
+    /// The operating system's clock jumped.
+    ClockStepped {
+        /// What it was ahead of the monotonic clock before, milliseconds.
+        old_offset_ms: i64,
+        /// What it is ahead of it since, milliseconds.
+        new_offset_ms: i64,
     },
 }
 

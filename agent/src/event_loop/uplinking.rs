@@ -62,6 +62,8 @@ impl EventLoop {
 
     /// Everything that sources said so far is in the recorder's memory or in the spool.
     pub fn handle_caught_up(&mut self) {
+        // The mark must not pass what a clock set just now dates, before that is recorded.
+        self.note_clock();
         let has_receiver = self.config.sources.iter().any(|source| source.kind.is_receiver());
         self.idle_mark = idle_mark(&self.clock, has_receiver);
     }

@@ -6,8 +6,8 @@ use milepost_proto::{Lane, TimeQuality, TimeSource, Timestamp};
 
 use crate::source::can::bus_state::{BusState, ErrorCounters};
 use crate::status::{
-    BusStatus, ControllerStatus, DbcStatus, LaneStatus, LastPosition, PollingStatus, SourceHealth, SourceStatus,
-    SpoolStatus, Status, UplinkHealth, UplinkStatus, WrongVehicle,
+    BusStatus, ClockStatus, ControllerStatus, DbcStatus, LaneStatus, LastPosition, PollingStatus, SourceHealth,
+    SourceStatus, SpoolStatus, Status, UplinkHealth, UplinkStatus, WrongVehicle,
 };
 
 /// Everything works.
@@ -17,6 +17,7 @@ pub(crate) fn healthy() -> Status {
         device: "truck-7".to_owned(),
         now: now(),
         time_quality: TimeQuality { source: TimeSource::Gnss, error_ms: 1_012 },
+        clock: ClockStatus { last_set_age_s: Some(15_090), steps: 0, battery_suspect: false },
         uptime_s: 15_132,
         boot_id: "6f1d5bd0a7c24fbf9f3e2f8f1d0c9a55".to_owned(),
         sources: vec![gnss(), can(), mqtt()],

@@ -55,6 +55,8 @@ impl Families<'_> {
         self.gauge("uptime_seconds", "Seconds since the start", [(Vec::new(), status.uptime_s)])?;
         let error_s = u64::from(status.time_quality.error_ms).div_ceil(1_000);
         self.gauge("clock_error_seconds", "Largest error of the clock", [(Vec::new(), error_s)])?;
+        let steps = [(Vec::new(), status.clock.steps)];
+        self.counter("clock_steps", "Jumps of the operating system's clock", steps)?;
         let accepted = [(Vec::new(), status.captures_accepted)];
         self.counter("captures_accepted", "Driver captures accepted", accepted)?;
         let rejected = status.captures_rejected.iter().map(|(code, &count)| (vec![("code", code.as_str())], count));

@@ -136,6 +136,13 @@ fn write_position(page: &mut String, status: &Status) -> fmt::Result {
         None => row(page, "Position", "none yet")?,
     }
     row(page, "Clock", clock_words(status.time_quality))?;
+    match status.clock.last_set_age_s {
+        Some(age) => row(page, "Clock set", format_args!("{} ago", Seconds(age)))?,
+        None => row(page, "Clock set", "not yet; records are dated afterwards")?,
+    }
+    if status.clock.steps > 0 {
+        row(page, "Jumps of the system's clock", status.clock.steps)?;
+    }
     page.write_str("</dl></section>\n")
 }
 
@@ -145,6 +152,9 @@ pub(super) fn clock_words(quality: TimeQuality) -> String {
     match quality.source {
         TimeSource::Gnss => format!("by satellite, right within {error_s:.1} s"),
         TimeSource::Network => format!("by the operating system, right within {error_s:.1} s"),
+        TimeSource::FreeRunning if quality.error_ms < u32::MAX => {
+            format!("not synchronised, taken to be right within {:.0} min", error_s / 60.0)
+        }
         TimeSource::FreeRunning => "nobody vouches for it".to_owned(),
     }
 }

@@ -27,7 +27,11 @@ fn write_status(text: &mut String, status: &Status) -> fmt::Result {
         writeln!(text, "    {}", Visible(&finding.mend))?;
     }
     writeln!(text, "\nas of {}, running for {}", status.now, Seconds(status.uptime_s))?;
-    writeln!(text, "clock     {}", clock_words(status.time_quality))?;
+    write!(text, "clock     {}", clock_words(status.time_quality))?;
+    if status.clock.steps > 0 {
+        write!(text, "; the system's clock jumped {} times", status.clock.steps)?;
+    }
+    writeln!(text)?;
     match status.position {
         Some(position) => writeln!(text, "position  {:.5}, {:.5} at {}", position.lat, position.lon, position.time)?,
         None => writeln!(text, "position  none yet")?,

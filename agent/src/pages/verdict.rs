@@ -3,7 +3,7 @@
 //! Promise: everything that keeps a record from being made, kept or handed over becomes a [`Finding`] with its mend,
 //! worst first; no coverage for a while is not among them, because working without is the vehicle's normal life.
 
-use milepost_proto::{TimeQuality, TimeSource};
+use milepost_proto::TimeSource;
 
 use super::quantity::{Bytes, Seconds};
 use crate::source::can::bus_state::BusState;
@@ -85,7 +85,7 @@ pub fn verdict(status: &Status) -> Verdict {
     findings.extend(status.sources.iter().filter_map(|source| judge_source(source, status.uptime_s)));
     findings.extend(status.sources.iter().flat_map(judge_bus));
     findings.extend(judge_position(status));
-    findings.extend(judge_clock(status.time_quality));
+    findings.extend(judge_clock(status));
     findings.extend(judge_spool(status));
     findings.extend(judge_uplink(status));
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.health));
@@ -188,8 +188,14 @@ fn judge_position(status: &Status) -> Option<Finding> {
     })
 }
 
-fn judge_clock(quality: TimeQuality) -> Option<Finding> {
-    (quality.source == TimeSource::FreeRunning).then(|| {
+fn judge_clock(status: &Status) -> Option<Finding> {
+    if status.clock.battery_suspect {
+        return Some(attention(
+            "The system's clock says a time that cannot be.",
+            "Replace the battery of the device's clock; records made before the first fix are dated afterwards.",
+        ));
+    }
+    (status.time_quality.source == TimeSource::FreeRunning).then(|| {
         attention(
             "Nobody vouches for the clock.",
             "Wait for a satellite fix or a network; times recorded until then are put right afterwards.",
@@ -254,6 +260,7 @@ mod tests {
     use super::*;
     use crate::pages::example;
     use crate::status::PollingStatus;
+    use milepost_proto::TimeQuality;
 
     fn check(change: impl FnOnce(&mut Status), expected: &[(Health, &str)]) {
         let mut status = example::healthy();

@@ -7,6 +7,7 @@
 use milepost_proto::{FleetId, Timestamp, VehicleId};
 use rusqlite::Connection;
 
+use super::dating::BootClocks;
 use super::gather;
 use crate::milestone::{Fact, Rules, VehicleState};
 use crate::store::fold_floor::{self, Floor};
@@ -40,7 +41,7 @@ pub fn fold_to(
     }
     let through = commit::cursor(connection, fleet_id)?.position;
     let mut state = start(connection, fleet_id, vehicle_id, held.as_ref(), rules)?;
-    let mut facts = gather::all_of_vehicle(connection, fleet_id, vehicle_id, through)?.facts;
+    let mut facts = gather::all_of_vehicle(connection, fleet_id, vehicle_id, through, &mut BootClocks::default())?.facts;
     facts.retain(|fact| is_above(fact, held.as_ref()) && fact.key().event_time <= time);
     facts.sort_unstable();
     for fact in &facts {

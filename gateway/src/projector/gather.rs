@@ -1,6 +1,7 @@
 //! From journal rows to facts, each with the vehicle it is a fact of.
 //!
-//! Promise: which facts a vehicle has follows from the set of chunks and assignments alone. Where copies of a sequence
+//! Promise: which facts a vehicle has follows from the set of chunks and assignments alone; [`dating`] says when each
+//! happened, and one that nobody can date tells nothing. Where copies of a sequence
 //! contradict each other, the record of the chunk with the lowest checksum stands, whichever came first. A record that
 //! breaks the bounds of what it claims to be tells nothing, whoever signed it: agents check, but a device may not be one.
 
@@ -12,6 +13,7 @@ use milepost_proto::{
 use rusqlite::Connection;
 
 use super::announce::pod_effect;
+use super::dating::{self, BootClocks, Dated, Times};
 use crate::effect::Effect;
 use crate::milestone::Fact;
 use crate::store::StoreResult;
@@ -57,6 +59,8 @@ pub struct Leftover {
     pub unusable: u64,
     /// What is wrong with the first of those.
     pub why: Option<String>,
+    /// Who vouches for the times of all.
+    pub times: Times,
 }
 
 /// What a device served when, remembered for one round.
@@ -84,8 +88,8 @@ impl Roster {
     }
 }
 
-/// Shows `take` every record of `row` that stands, with its id. Chunks were opened before they were accepted, so one
-/// that does not open any more is damage of the store: it tells nothing, and `None` says so.
+/// Shows `take` every record of `row` that stands, with its id and when it happened. Chunks were opened before they were
+/// accepted, so one that does not open any more is damage of the store: it tells nothing, and `None` says so.
 ///
 /// # Errors
 /// When the store fails.
@@ -93,9 +97,12 @@ pub fn each_standing(
     connection: &Connection,
     row: &JournalRow,
     through: u64,
-    mut take: impl FnMut(&RecordId, &Record),
+    clocks: &mut BootClocks,
+    mut take: impl FnMut(&RecordId, Record, Dated),
 ) -> StoreResult<Option<()>> {
     let Ok(body) = row.chunk.open() else { return Ok(None) };
+    let Some(boot_id) = body.boot_id() else { return Ok(Some(())) };
+    let moments = clocks.of(connection, &row.key.fleet_id, &row.key.device_id, boot_id)?;
     let rivals =
         if row.contested { journal::claims(connection, &row.key, row.chunk.range, through)? } else { Vec::new() };
     let own = (row.chunk.checksum, row.chunk.range);
@@ -109,7 +116,8 @@ pub fn each_standing(
     for (sequence, record) in body.into_numbered(row.chunk.range) {
         if stands(own, sequence, &rivals) {
             id.sequence = sequence;
-            take(&id, &record);
+            let dated = dating::date(&record, moments);
+            take(&id, record, dated);
         }
     }
     Ok(Some(()))
@@ -124,15 +132,18 @@ pub fn all_of_vehicle(
     fleet_id: &FleetId,
     vehicle_id: &VehicleId,
     through: u64,
+    clocks: &mut BootClocks,
 ) -> StoreResult<Told> {
     let mut told = Told::default();
     for device_id in roster::devices_of(connection, fleet_id, vehicle_id)? {
         let assignments = roster::assignments(connection, fleet_id, &device_id)?;
         journal::each_of_device(connection, fleet_id, &device_id, through, |row| {
-            each_standing(connection, &row, through, |id, record| {
-                let its_own = roster::vehicle_at(&assignments, record.event_time) == Some(vehicle_id);
-                if its_own && why_unusable(row.received_at, id.lane, record).is_none() {
-                    told.take(id, record);
+            each_standing(connection, &row, through, clocks, |id, record, dated| {
+                let Some(at) = dated.time() else { return };
+                let record = Record { event_time: at, ..record };
+                let its_own = roster::vehicle_at(&assignments, at) == Some(vehicle_id);
+                if its_own && why_unusable(row.received_at, id.lane, &record).is_none() {
+                    told.take(id, &record);
                 }
             })
             .map(drop)
@@ -150,17 +161,21 @@ pub fn add_row(
     row: &JournalRow,
     through: u64,
     assignments: &[Assignment],
+    clocks: &mut BootClocks,
     by_vehicle: &mut BTreeMap<VehicleId, Told>,
 ) -> StoreResult<Option<Leftover>> {
     let mut leftover = Leftover::default();
-    let whole = each_standing(connection, row, through, |id, record| {
-        if let Some(why) = why_unusable(row.received_at, id.lane, record) {
+    let whole = each_standing(connection, row, through, clocks, |id, record, dated| {
+        leftover.times.count(&record, dated);
+        let Some(at) = dated.time() else { return };
+        let record = Record { event_time: at, ..record };
+        if let Some(why) = why_unusable(row.received_at, id.lane, &record) {
             leftover.unusable += 1;
             leftover.why.get_or_insert_with(|| format!("sequence {}: {why}", id.sequence));
             return;
         }
-        match roster::vehicle_at(assignments, record.event_time) {
-            Some(vehicle_id) => by_vehicle.entry(vehicle_id.clone()).or_default().take(id, record),
+        match roster::vehicle_at(assignments, at) {
+            Some(vehicle_id) => by_vehicle.entry(vehicle_id.clone()).or_default().take(id, &record),
             None => leftover.homeless += 1,
         }
     })?;

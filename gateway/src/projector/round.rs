@@ -10,13 +10,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use milepost_proto::{DeviceId, FleetId, Timestamp, VehicleId};
+use milepost_proto::{BootId, DeviceId, FleetId, Lane, Reading, Timestamp, VehicleId};
 use rusqlite::Connection;
 
 use super::announce;
+use super::dating::{self, BootClocks, Times};
 use super::floor;
 use super::gather::{self, Leftover, Roster, Told};
 use crate::milestone::{Fact, Rules, VehicleState, revise};
+use crate::store::boot_clock::{BootMoment, Moment};
 use crate::store::case::{Trouble, TroubleKind};
 use crate::store::commit::{self, Cursor, Fold, VehicleFold, VehicleRow};
 use crate::store::fold_floor::{self, Floor};
@@ -41,6 +43,8 @@ pub struct Round {
     pub oldest_receipt: Option<Timestamp>,
     /// Positions of the journal that are left to fold.
     pub behind: u64,
+    /// Who vouches for the times of the records folded.
+    pub times: Times,
 }
 
 /// Folds what is new in the snapshot behind `connection`; nothing when nothing is.
@@ -76,16 +80,18 @@ pub fn fold(connection: &Connection, fleet_id: &FleetId, rules: &Rules) -> Store
         told: BTreeMap::new(),
         again: asked.clone(),
         asked,
+        clocks: BootClocks::default(),
         done: Done::default(),
     };
+    round.take_clocks(&rows, cursor.position)?;
     rows.iter().try_for_each(|row| round.take_row(row))?;
     moved.iter().try_for_each(|device_id| round.take_mark(device_id))?;
-    let Done { vehicles, refolded, refolds_asked, troubles } = round.finish()?;
+    let Done { vehicles, refolded, refolds_asked, troubles, moments, times } = round.finish()?;
     let cursor = Cursor { position, mark_change, ..cursor };
     let refolds_done = if refold_now { requests.into_iter().map(|(id, _)| id).collect() } else { Vec::new() };
     let fleet_id = fleet_id.clone();
-    let fold = Fold { fleet_id, cursor, refolds_done, refolds_asked, vehicles, troubles };
-    Ok(Some(Round { fold, refolded, oldest_receipt, behind }))
+    let fold = Fold { fleet_id, cursor, refolds_done, refolds_asked, moments, vehicles, troubles };
+    Ok(Some(Round { fold, refolded, oldest_receipt, behind, times }))
 }
 
 struct Folding<'a> {
@@ -102,6 +108,7 @@ struct Folding<'a> {
     again: BTreeSet<VehicleId>,
     /// Those among them for which a request is kept already.
     asked: BTreeSet<VehicleId>,
+    clocks: BootClocks,
     done: Done,
 }
 
@@ -112,17 +119,64 @@ struct Done {
     refolded: u64,
     refolds_asked: Vec<VehicleId>,
     troubles: Vec<Trouble>,
+    moments: Vec<BootMoment>,
+    times: Times,
 }
 
 impl Folding<'_> {
+    /// Notes what `rows` tell of clocks, before anything is dated by them. Where that dates anew what was folded already,
+    /// up to `folded`, the vehicles of the device are folded again.
+    fn take_clocks(&mut self, rows: &[JournalRow], folded: u64) -> StoreResult<()> {
+        let mut before: BTreeMap<(DeviceId, BootId), Vec<Moment>> = BTreeMap::new();
+        for row in rows.iter().filter(|row| row.key.lane == Lane::Event) {
+            // One that does not open is reported when it is folded. Contested ones count too: whichever stands, the
+            // device said so.
+            let Ok(body) = row.chunk.open() else { continue };
+            let Some(boot_id) = body.boot_id() else { continue };
+            let device_id = &row.key.device_id;
+            for (_, record) in body.into_numbered(row.chunk.range) {
+                let Some(moment) = dating::moment_of(&record) else { continue };
+                let told = BootMoment { device_id: device_id.clone(), boot_id, moment };
+                let held = self.clocks.of(self.connection, self.fleet_id, device_id, boot_id)?.to_vec();
+                if self.clocks.add(self.connection, self.fleet_id, &told)? {
+                    before.entry((device_id.clone(), boot_id)).or_insert(held);
+                    self.done.moments.push(told);
+                }
+            }
+        }
+        before.iter().try_for_each(|((device_id, boot_id), held)| self.date_anew(device_id, *boot_id, held, folded))
+    }
+
+    fn date_anew(&mut self, device_id: &DeviceId, boot_id: BootId, held: &[Moment], folded: u64) -> StoreResult<()> {
+        let (connection, fleet_id) = (self.connection, self.fleet_id);
+        let moments = self.clocks.of(connection, fleet_id, device_id, boot_id)?;
+        let mut moves = false;
+        journal::each_of_boot(connection, fleet_id, (device_id, boot_id), folded, |row| {
+            if !moves && let Ok(body) = row.chunk.open() {
+                let records = body.into_numbered(row.chunk.range);
+                moves = records.iter().any(|(_, record)| {
+                    let tells = !matches!(record.reading, Reading::Health(_));
+                    tells && dating::date(record, held) != dating::date(record, moments)
+                });
+            }
+            Ok(())
+        })?;
+        if moves {
+            let assignments = self.roster.of(connection, fleet_id, device_id)?;
+            self.again.extend(vehicles_in(assignments).cloned());
+        }
+        Ok(())
+    }
+
     fn take_row(&mut self, row: &JournalRow) -> StoreResult<()> {
         let assignments = self.roster.of(self.connection, self.fleet_id, &row.key.device_id)?;
         if row.contested {
             // What stood until now may no longer stand.
             self.again.extend(vehicles_in(assignments).cloned());
         }
-        let leftover = gather::add_row(self.connection, row, self.through, assignments, &mut self.told)?;
-        let Some(Leftover { homeless, unusable, why }) = leftover else {
+        let leftover =
+            gather::add_row(self.connection, row, self.through, assignments, &mut self.clocks, &mut self.told)?;
+        let Some(Leftover { homeless, unusable, why, times }) = leftover else {
             let detail = format!(
                 "journal position {} (sequences {}) does not open any more: the store is damaged. Check the disk and \
                  restore the store from a backup",
@@ -138,6 +192,16 @@ impl Folding<'_> {
                 row.chunk.range
             );
             self.done.troubles.push(Trouble { kind: TroubleKind::Unusable, subject: row.key.to_string(), detail });
+        }
+        self.done.times.add(times);
+        if times.undated > 0 {
+            let device = &row.key.device_id;
+            let detail = format!(
+                "{} records in sequences {} are kept but nobody knows yet when they were: the clock of {device} was not \
+                 set. They are dated once it is in the same boot; replace the battery of its clock, or give it a receiver",
+                times.undated, row.chunk.range
+            );
+            self.done.troubles.push(Trouble { kind: TroubleKind::Undated, subject: device.to_string(), detail });
         }
         let serves_a_site = assignments.iter().any(|assignment| matches!(assignment.duty, Duty::Site(_)));
         if homeless > 0 && !serves_a_site {
@@ -200,7 +264,7 @@ impl Folding<'_> {
             }
             None => {
                 self.done.refolded += 1;
-                told = gather::all_of_vehicle(connection, fleet_id, &vehicle_id, self.through)?;
+                told = gather::all_of_vehicle(connection, fleet_id, &vehicle_id, self.through, &mut self.clocks)?;
                 told.facts.retain(|fact| floor::is_above(fact, floor.as_ref()));
                 told.facts.sort_unstable();
                 let start = floor::start(connection, fleet_id, &vehicle_id, floor.as_ref(), self.rules);

@@ -417,3 +417,5 @@ async fn the_running_projector_follows_what_is_committed() {
     shutdown.cancel();
     running.await.expect("ends");
 }
+
+mod redating;

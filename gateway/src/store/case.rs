@@ -32,6 +32,8 @@ pub enum TroubleKind {
     Unusable,
     /// A device sends records for which no vehicle is assigned.
     Unassigned,
+    /// A device records without knowing the time.
+    Undated,
     /// A vehicle that could not be folded: a defect of this program.
     FoldFailed,
     /// An effect that cannot happen until a person mends something.
@@ -50,12 +52,13 @@ pub enum TroubleKind {
 
 impl TroubleKind {
     /// Every kind.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Conflict,
         Self::SealBroken,
         Self::Refused,
         Self::Unusable,
         Self::Unassigned,
+        Self::Undated,
         Self::FoldFailed,
         Self::ParkedEffect,
         Self::Order,
@@ -74,6 +77,7 @@ impl TroubleKind {
             Self::Refused => "refused",
             Self::Unusable => "unusable",
             Self::Unassigned => "unassigned",
+            Self::Undated => "undated",
             Self::FoldFailed => "fold_failed",
             Self::ParkedEffect => "parked_effect",
             Self::Order => "order",

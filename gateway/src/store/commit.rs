@@ -6,6 +6,7 @@
 use milepost_proto::{FleetId, Timestamp, VehicleId};
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::boot_clock::{self, BootMoment};
 use super::case::{self, Trouble};
 use super::column::{count, from_json, millis, time, to_json, whole};
 use super::{StoreFault, StoreResult, outbox, refold};
@@ -34,6 +35,8 @@ pub struct Fold {
     pub refolds_done: Vec<i64>,
     /// Vehicles to fold again later: something of theirs arrived late.
     pub refolds_asked: Vec<VehicleId>,
+    /// What devices learned of their clocks.
+    pub moments: Vec<BootMoment>,
     /// The vehicles that changed.
     pub vehicles: Vec<VehicleFold>,
     /// What was met on the way.
@@ -153,6 +156,7 @@ pub fn commit(connection: &Connection, fold: &Fold, now: Timestamp) -> StoreResu
             outbox::put(connection, fleet_id, effect, now)?;
         }
     }
+    boot_clock::keep(connection, fleet_id, &fold.moments)?;
     for trouble in &fold.troubles {
         case::meet(connection, fleet_id, trouble, now)?;
     }

@@ -4,7 +4,7 @@
 //! asked for, never by the journal.
 
 use milepost_proto::chunk::CHUNK_RECORDS_MAX;
-use milepost_proto::{Chunk, DeviceId, FleetId, SequenceRange, SpoolId, Timestamp};
+use milepost_proto::{BootId, Chunk, DeviceId, FleetId, SequenceRange, SpoolId, Timestamp};
 use rusqlite::{Connection, Row, params};
 
 use super::column::{count, name, whole};
@@ -70,6 +70,32 @@ pub fn each_of_device(
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query(params![fleet_id.as_str(), device_id.as_str(), whole(through)])?;
+    while let Some(row) = rows.next()? {
+        take(read_row(row)?)?;
+    }
+    Ok(())
+}
+
+/// Shows `take` every chunk of records of one boot of `device_id` up to journal position `through`, one at a time. The boot
+/// is read from the bodies, after their first byte (`milepost_proto::chunk`): it is asked for once a boot, and an index
+/// would cost every chunk its 16 bytes.
+///
+/// # Errors
+/// When the store fails, or what `take` returns.
+pub fn each_of_boot(
+    connection: &Connection,
+    fleet_id: &FleetId,
+    (device_id, boot_id): (&DeviceId, BootId),
+    through: u64,
+    mut take: impl FnMut(JournalRow) -> StoreResult<()>,
+) -> StoreResult<()> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM lane l CROSS JOIN chunk c USING (lane_id)
+            WHERE l.fleet_id = ?1 AND l.device_id = ?2 AND c.loss NOT BETWEEN 1 AND 4 AND substr(c.body, 2, 16) = ?3
+                AND c.position <= ?4"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(params![fleet_id.as_str(), device_id.as_str(), boot_id.0, whole(through)])?;
     while let Some(row) = rows.next()? {
         take(read_row(row)?)?;
     }

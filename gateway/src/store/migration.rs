@@ -16,6 +16,17 @@ const STEPS: &[&str] = &[
     "CREATE INDEX blob_begun ON blob (fleet_id, device_id, created_at) WHERE complete = 0",
     // What all chunks of a lane have in common is written once; why something is missing can be asked for.
     include_str!("schema_compact.sql"),
+    // What time it was at which moment of a boot, as its devices told: the journal up to the cursor, in short.
+    "CREATE TABLE boot_clock (
+        fleet_id        TEXT    NOT NULL,
+        device_id       TEXT    NOT NULL,
+        boot_id         BLOB    NOT NULL,
+        error_ms        INTEGER NOT NULL,           -- largest error either way
+        monotonic_ms    INTEGER NOT NULL,           -- the moment, on the device's monotonic clock
+        utc             INTEGER NOT NULL,           -- the time it was
+        PRIMARY KEY (fleet_id, device_id, boot_id, error_ms, monotonic_ms, utc)
+    ) WITHOUT ROWID;
+    CREATE INDEX journal_boot ON journal (fleet_id, device_id, boot_id, position)",
 ];
 
 /// The newest schema this build knows; the oldest is 1.

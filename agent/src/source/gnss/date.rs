@@ -9,13 +9,15 @@
 
 use milepost_proto::{TimeQuality, TimeSource, Timestamp};
 
-use crate::clock::PLAUSIBLE_SINCE;
+use crate::clock::estimate::{PLAUSIBLE_SINCE, PLAUSIBLE_UNTIL};
 use crate::source::fault::Fault;
 
-/// No receiver can truthfully give a later date to this software (2044-01-01): by then somebody has built it anew.
-const PLAUSIBLE_UNTIL: Timestamp = Timestamp::from_millis(2_335_219_200_000);
-/// Dates this close to each other agree.
-const AGREED_MS_MAX: u64 = 86_400_000;
+/// Times of receivers this close to each other agree, milliseconds: more than leap seconds (18, while a cold receiver does not know
+/// them), and than what a recording played fast may skip; less than a wrong time zone.
+const AGREED_MS_MAX: u64 = 600_000;
+/// A clock this close, milliseconds, tells which 1,024 weeks it is; one that no receiver set may be a time zone off, and
+/// gives way at once.
+const SAME_DAY_MS_MAX: u64 = 86_400_000;
 /// How often a receiver must insist against a clock that a receiver set.
 const AGAINST_GNSS: u32 = 10;
 /// How often against any other clock.
@@ -42,13 +44,17 @@ impl Dates {
     /// The time to use, by a clock that says `now`; otherwise why it is not believed: implausible where the clock is to
     /// be preferred, unconfirmed where nobody knows yet.
     pub(super) fn judge(&mut self, said: Timestamp, now: Timestamp, quality: TimeQuality) -> Result<Dated, Fault> {
-        let known = quality.source != TimeSource::FreeRunning;
-        let settled = [0, 1, 2].into_iter().find(|times| known && agree(now, said.plus_millis(times * ROLLOVER_MS)));
-        if let Some(times) = settled {
+        let known = quality.error_ms < u32::MAX;
+        let behind =
+            [0, 1, 2].into_iter().find(|times| known && is_same_day(now, said.plus_millis(times * ROLLOVER_MS)));
+        let rolled_over = behind.is_some_and(|times| times > 0);
+        let said = said.plus_millis(behind.unwrap_or(0) * ROLLOVER_MS);
+        let believed = quality.source != TimeSource::Gnss || agree(now, said);
+        if behind.is_some() && believed {
             self.doubted = None;
-            return Ok(Dated { event_time: said.plus_millis(times * ROLLOVER_MS), rolled_over: times > 0 });
+            return Ok(Dated { event_time: said, rolled_over });
         }
-        if !(PLAUSIBLE_SINCE..PLAUSIBLE_UNTIL).contains(&said) {
+        if behind.is_none() && !(PLAUSIBLE_SINCE..PLAUSIBLE_UNTIL).contains(&said) {
             return Err(Fault::ImplausibleDate);
         }
         let (times_min, fault) = match quality.source {
@@ -57,12 +63,16 @@ impl Dates {
         };
         let times = self.doubted.filter(|(doubted, _)| agree(*doubted, said)).map_or(1, |(_, times)| times + 1);
         self.doubted = (times < times_min).then_some((said, times));
-        if times < times_min { Err(fault) } else { Ok(Dated { event_time: said, rolled_over: false }) }
+        if times < times_min { Err(fault) } else { Ok(Dated { event_time: said, rolled_over }) }
     }
 }
 
 fn agree(one: Timestamp, other: Timestamp) -> bool {
     one.millis_since(other).unsigned_abs() < AGREED_MS_MAX
+}
+
+fn is_same_day(one: Timestamp, other: Timestamp) -> bool {
+    one.millis_since(other).unsigned_abs() < SAME_DAY_MS_MAX
 }
 
 #[cfg(test)]
@@ -75,15 +85,15 @@ mod tests {
 
     /// Judges `said`, one after the other, by a clock that stands at `now` (none: it was never set).
     fn check(now: Option<&str>, said: &[&str], expected: &[&str]) {
-        let source = now.map_or(TimeSource::FreeRunning, |_| TimeSource::Network);
+        let quality = TimeQuality { source: TimeSource::Network, error_ms: 5_000 };
+        let quality = now.map_or(TimeQuality::UNKNOWN, |_| quality);
         let now = now.map_or(Timestamp::EPOCH, time);
         let mut dates = Dates::default();
-        let judged =
-            said.iter().map(|said| match dates.judge(time(said), now, TimeQuality { source, error_ms: 5_000 }) {
-                Ok(Dated { event_time, rolled_over: false }) => event_time.to_string()[..10].to_owned(),
-                Ok(Dated { event_time, rolled_over: true }) => format!("rolled {}", &event_time.to_string()[..10]),
-                Err(fault) => fault.as_str().to_owned(),
-            });
+        let judged = said.iter().map(|said| match dates.judge(time(said), now, quality) {
+            Ok(Dated { event_time, rolled_over: false }) => event_time.to_string()[..10].to_owned(),
+            Ok(Dated { event_time, rolled_over: true }) => format!("rolled {}", &event_time.to_string()[..10]),
+            Err(fault) => fault.as_str().to_owned(),
+        });
         assert_eq!(judged.collect::<Vec<_>>(), expected, "{said:?} at {now}");
     }
 
@@ -137,6 +147,34 @@ mod tests {
             let expected: Vec<bool> = (1..=10).map(|times| times == 10).collect();
             assert_eq!(believed_against_gnss(&[day; 10]), expected, "{day}");
         }
+    }
+
+    /// Which of these times are believed by a clock that a receiver set to noon; `seconds` counts from there.
+    fn believed_seconds(source: TimeSource, seconds: &[i64]) -> Vec<bool> {
+        let now = time("2026-11-24T12:00:00Z");
+        let mut dates = Dates::default();
+        let mut believes = |second: &i64| {
+            dates.judge(now.plus_millis(second * 1_000), now, TimeQuality { source, error_ms: 1_000 }).is_ok()
+        };
+        seconds.iter().map(&mut believes).collect()
+    }
+
+    #[test]
+    fn a_receiver_that_jumps_by_an_hour_must_insist_too_and_leap_seconds_pass() {
+        let tenth: Vec<bool> = (1..=10).map(|times| times == 10).collect();
+        for seconds in [-3_600, 3_600] {
+            assert_eq!(believed_seconds(TimeSource::Gnss, &[seconds; 10]), tenth, "{seconds}");
+            assert_eq!(believed_seconds(TimeSource::Network, &[seconds; 2]), [true, true], "a wrong time zone");
+        }
+        assert_eq!(believed_seconds(TimeSource::Gnss, &[0, 1, -3_600, 2]), [true, true, false, true], "one jump back");
+        assert_eq!(believed_seconds(TimeSource::Gnss, &[-1, 1, 18, 0]), [true; 4], "leap seconds");
+    }
+
+    #[test]
+    fn both_rollovers_are_known_by_a_clock_that_a_receiver_set() {
+        let day = 1_024 * 7;
+        assert_eq!(believed_against_gnss(&[-day, -2 * day]), [true, true]);
+        assert_eq!(believed_against_gnss(&[-day - 2, -3 * day, day]), [false, false, false]);
     }
 
     #[test]
