@@ -45,13 +45,13 @@ fn in_a_calm_world_everything_arrives() {
 
 #[test]
 fn a_rough_life_loses_and_doubles_nothing() {
-    let tally = check(ROUGH, 1..17);
-    assert!(tally.power_cuts > 16 && tally.kills > 16 && tally.captures > 100, "{tally:?}");
+    let tally = check(ROUGH, 1..13);
+    assert!(tally.power_cuts > 12 && tally.kills > 12 && tally.captures > 100, "{tally:?}");
 }
 
 #[test]
 fn a_storm_of_power_cuts_and_kills_loses_and_doubles_nothing() {
-    let tally = check(STORM, 1..25);
+    let tally = check(STORM, 1..21);
     assert!(tally.power_cuts > 500 && tally.kills > 500 && tally.gateway_power_cuts > 200, "{tally:?}");
 }
 
@@ -64,9 +64,9 @@ fn several_vehicles_share_a_gateway() {
 
 #[test]
 fn days_of_usual_life_lose_and_double_nothing() {
-    let scenario = Scenario { vehicles: 3, hours: 72, pace: Pace::COARSE, faults: Faults::usual(), ..ROUND };
+    let scenario = Scenario { vehicles: 3, hours: 48, pace: Pace::COARSE, faults: Faults::usual(), ..ROUND };
     let tally = check(scenario, 1..2);
-    assert!(tally.milestones > 3 * 3 * 8, "{tally:?}");
+    assert!(tally.milestones > 3 * 2 * 8, "{tally:?}");
 }
 
 /// Found by seed 7. An attempt begins with searches that can be slow, so its write may begin long after the attempt did. A gateway that

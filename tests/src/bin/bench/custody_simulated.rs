@@ -14,6 +14,9 @@ const FALLS: u64 = 15_000;
 /// The first seed unless `--seed` says otherwise.
 const SEED: u64 = 1_000_000;
 
+/// A storm in which a vehicle comes down every few seconds, so that most falls meet a start, a commit or a receipt.
+const DENSE: Faults = Faults { vehicle_fault_every_s: 6, gateway_fault_every_s: 20, down_s_max: 2, ..Faults::storm() };
+
 /// Runs worlds of storms, then one week of a fleet.
 pub(crate) fn run_all(arguments: &[String]) -> anyhow::Result<()> {
     let falls = number(arguments, "--falls")?.unwrap_or(FALLS);
@@ -23,7 +26,7 @@ pub(crate) fn run_all(arguments: &[String]) -> anyhow::Result<()> {
     let (mut seed, mut lost, mut doubled) = (first, 0, 0);
     let mut broken = Vec::new();
     while sum.falls() < falls {
-        let scenario = Scenario { seed, vehicles: 2, hours: 2, pace: Pace::FINE, faults: Faults::storm() };
+        let scenario = Scenario { seed, vehicles: 2, hours: 1, pace: Pace::FINE, faults: DENSE };
         let outcome = run(&scenario)?;
         sum.add(&outcome.tally);
         lost += outcome.lost;
