@@ -31,7 +31,8 @@ const BOOT_ID_FILE: &str = "/proc/sys/kernel/random/boot_id";
 pub async fn run(config: Config, clock: Clock, shutdown: CancellationToken) -> anyhow::Result<()> {
     let boot_id = boot_id();
     let identity = identity::load(&config.gateway)?;
-    let client = GatewayClient::new(&config.gateway.url, identity.tls)?;
+    let clients = config.gateway.urls.iter().map(|url| GatewayClient::new(url, identity.tls.clone()));
+    let clients = clients.collect::<anyhow::Result<Vec<_>>>()?;
     let options = SpoolOptions {
         path: &config.spool.path,
         quota_bytes: config.spool.quota_bytes,
@@ -67,7 +68,7 @@ pub async fn run(config: Config, clock: Clock, shutdown: CancellationToken) -> a
         spool,
         opened,
         down_link,
-        carrier: outgoing::over_https(client, events),
+        carrier: outgoing::over_https(clients, events),
         status,
         trip,
         chance: Box::new(chance),

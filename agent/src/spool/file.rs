@@ -15,10 +15,10 @@ use rusqlite::{Connection, OptionalExtension as _};
 
 use super::{Opened, SpoolError, down_link, lanes, quarantine, salvage};
 
-const SCHEMA_VERSION: i64 = 2;
+const SCHEMA_VERSION: i64 = 3;
 const SCHEMA: &str = include_str!("schema.sql");
 /// What makes version N + 1 of version N, from version 1 on.
-const MIGRATIONS: [&str; 1] = [include_str!("migration_2.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("migration_2.sql"), include_str!("migration_3.sql")];
 /// How long an agent that is ending may take to let go of the file.
 const LOCK_WAIT: Duration = Duration::from_secs(2);
 /// With which every SQLite file begins.

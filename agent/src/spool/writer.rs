@@ -10,8 +10,8 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::mpsc;
 
 use super::{
-    Command, Measure, Reply, Signer, SpoolError, append, blobs, captures, down_link, file, lanes, offer, quota,
-    salvaged, settle,
+    Command, Measure, Reply, Signer, SpoolError, append, blobs, captures, down_link, file, lanes, offer, poison, quota,
+    salvaged, settle, tally,
 };
 
 /// Most commands that share one commit.
@@ -157,8 +157,8 @@ impl Step<'_, '_> {
                 let result = self.append(Lane::Evidence, |connection| blobs::keep_part(connection, &part));
                 answer(reply, result)
             }
-            Command::Offer { limits, reply } => {
-                answer(reply, self.whole(|connection| offer::offer(connection, limits)))
+            Command::Offer { scope, limits, reply } => {
+                answer(reply, self.whole(|connection| offer::offer(connection, scope, limits)))
             }
             Command::OfferSalvaged { bytes_max, reply } => {
                 answer(reply, self.whole(|connection| salvaged::offer(connection, bytes_max)))
@@ -185,6 +185,13 @@ impl Step<'_, '_> {
             }
             Command::KeepDownLink { item, reply } => {
                 answer(reply, self.whole(|connection| down_link::keep(connection, &item)))
+            }
+            Command::Quarantine { poison, now, reply } => {
+                answer(reply, self.whole(|connection| poison::set_aside(connection, &poison, now)))
+            }
+            Command::Tally { reply } => answer(reply, self.whole(tally::read)),
+            Command::KeepTally { tally, reply } => {
+                answer(reply, self.whole(|connection| tally::keep(connection, tally)))
             }
             Command::Measure { reply } => answer(reply, self.whole(measure)),
         }
@@ -250,6 +257,7 @@ fn measure(connection: &Connection) -> Result<Measure, SpoolError> {
         lanes: lanes::all(connection)?,
         disk_bytes: quota::used_bytes(connection)?,
         blobs: blobs::waiting(connection)?,
+        poison: poison::measure(connection)?,
         oldest_salvaged: salvaged::oldest(connection)?,
     })
 }
