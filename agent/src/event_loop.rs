@@ -183,6 +183,7 @@ impl EventLoop {
         };
         agent.restore_tally().await;
         agent.handle_start(parts.opened).await;
+        agent.refresh().await;
         agent
     }
 

@@ -76,7 +76,7 @@ pub struct Ticket {
     pub slot: Slot,
     /// The gateway's place in the configuration.
     pub gateway: usize,
-    /// Whether it goes by a connection of its own, because another request is under way on the usual one.
+    /// Whether it goes by the spare connection, because another request is under way on the usual one.
     pub spare: bool,
 }
 
@@ -224,7 +224,7 @@ impl Uplink {
             Slot::Urgent => &self.bulk,
             Slot::Bulk => &self.urgent,
         };
-        Ticket { slot, gateway: self.gateways.current(), spare: matches!(other.state, State::Sending) }
+        Ticket { slot, gateway: self.gateways.current(), spare: matches!(other.state, State::Sending) && !other.spare }
     }
 
     const fn track(&mut self, slot: Slot) -> &mut Track {
@@ -285,7 +285,7 @@ impl Uplink {
         self.budget.handle_sent(spent, bytes);
         self.last_request_ms = Some(now_ms);
         let track = self.track(ticket.slot);
-        track.handle_sent(cargo, load);
+        track.handle_sent(ticket.spare, cargo, load);
         track.last_request_ms = Some(now_ms);
         track.more = more;
     }
@@ -300,7 +300,7 @@ impl Uplink {
     /// Part of a blob, of `bytes`, was sent.
     pub fn handle_part_sent(&mut self, ticket: Ticket, sha256: Sha256, bytes: usize) {
         self.budget.handle_sent(Spent::Blobs, bytes);
-        self.track(ticket.slot).handle_sent(Cargo::BlobPart(sha256), Load::default());
+        self.track(ticket.slot).handle_sent(ticket.spare, Cargo::BlobPart(sha256), Load::default());
     }
 
     /// A gateway answered a request. What it did for what the request carried is told by [`Uplink::handle_taken`] or

@@ -18,6 +18,7 @@ mod damage;
 mod evidence;
 mod full;
 mod model;
+mod poison;
 mod salvage;
 
 const BOOT: BootId = BootId([7; 16]);

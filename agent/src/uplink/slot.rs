@@ -50,6 +50,8 @@ pub enum State {
 pub struct Track {
     /// How it stands.
     pub state: State,
+    /// Whether its last request went by the spare connection.
+    pub spare: bool,
     /// What its last request carried.
     pub load: Load,
     /// What kind of request that was.
@@ -70,6 +72,7 @@ impl Track {
     pub fn new(retry_ms_max: u64) -> Self {
         Self {
             state: State::Idle,
+            spare: false,
             load: Load::default(),
             cargo: Cargo::Nothing,
             backoff: Backoff::new(retry_ms_max),
@@ -96,8 +99,8 @@ impl Track {
     }
 
     /// Something left.
-    pub fn handle_sent(&mut self, cargo: Cargo, load: Load) {
-        (self.state, self.cargo, self.load) = (State::Sending, cargo, load);
+    pub fn handle_sent(&mut self, spare: bool, cargo: Cargo, load: Load) {
+        (self.state, self.spare, self.cargo, self.load) = (State::Sending, spare, cargo, load);
     }
 
     /// It was answered.

@@ -106,6 +106,17 @@ fn evidence_goes_by_a_connection_of_its_own_while_telemetry_hangs_and_nothing_is
 }
 
 #[test]
+fn two_requests_never_share_a_connection_whichever_came_first() {
+    let mut uplink = idle_since(0, POLICY);
+    let urgent = send(&mut uplink, EVIDENCE, load(Lane::Evidence, 1, 1), 5_000);
+    let bulk = send(&mut uplink, BOTH, load(Lane::Telemetry, 1, 9), 5_000);
+    assert_eq!((urgent.spare, bulk.spare), (false, true));
+    taken(&mut uplink, urgent, 5_010);
+    let urgent = send(&mut uplink, EVIDENCE, load(Lane::Evidence, 2, 1), 5_020);
+    assert!(!urgent.spare, "the spare one hangs");
+}
+
+#[test]
 fn a_slot_that_waits_after_a_failure_keeps_the_other_from_nothing() {
     let mut uplink = idle_since(0, POLICY);
     let bulk = send(&mut uplink, TELEMETRY, load(Lane::Telemetry, 1, 9), 5_000);
