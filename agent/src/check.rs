@@ -1,7 +1,8 @@
 //! `check`: what is wrong with this configuration and with what it points at, without changing anything.
 //!
-//! Promise: each source is opened as the agent would and listened to for [`LISTEN`]; what it said is shown. A receiver
-//! that says nothing is wrong; a bus may well be silent while the ignition is off.
+//! Promise: each source is opened as the agent would and listened to for [`LISTEN`]; what it said is shown. A bus that the
+//! configuration lets the agent ask is asked. A receiver that says nothing is wrong; a bus may well be silent while the
+//! ignition is off.
 
 use std::fmt;
 use std::path::Path;
@@ -9,7 +10,6 @@ use std::time::Duration;
 
 use crate::config::{Config, SourceConfig, SourceKind};
 use crate::identity;
-use crate::source::can::dbc::Severity;
 use crate::source::dbc_files;
 use crate::source::listen::{Heard, listen};
 
@@ -79,19 +79,14 @@ pub fn check(config: &Config) -> Vec<Finding> {
 
 /// One finding for the messages there are, one for each mistake in a file and each selected signal that is in none.
 fn check_dbc(source: &SourceConfig) -> Vec<Finding> {
-    let (mut database, faults) = dbc_files::load(&source.bus.dbc.files);
+    let dbc_files::Loaded { database, mistakes, oddities } = dbc_files::load_selected(&source.bus.dbc);
     let what = format!("DBC files of source {}", source.name);
     let count = database.messages().len();
     let none = || "no message can be used; mend the files or remove dbc".to_owned();
     let found = if count > 0 { Ok(()) } else { Err(none()) };
     let mut findings = vec![Finding::new(format!("{what}: {count} messages"), found)];
-    findings.extend(faults.iter().map(|fault| match fault.fault.severity {
-        Severity::Refused => Finding::new(what.clone(), Err(fault.to_string())),
-        Severity::Odd => Finding::new(format!("{what}, but {fault}"), Ok(())),
-    }));
-    let selected = source.bus.dbc.selected.iter().map(|one| (one.from.as_str(), one.name.as_str()));
-    let unknown = database.select(selected).err().unwrap_or_default();
-    findings.extend(unknown.into_iter().map(|why| Finding::new(what.clone(), Err(why))));
+    findings.extend(oddities.into_iter().map(|why| Finding::new(format!("{what}, but {why}"), Ok(()))));
+    findings.extend(mistakes.into_iter().map(|why| Finding::new(what.clone(), Err(why))));
     findings
 }
 
@@ -145,6 +140,9 @@ fn judge(source: &SourceConfig, heard: &Heard) -> Finding {
         (_, 0) if receiver => "it speaks, but has no fix".to_owned(),
         (_, observations) => format!("{observations} observations"),
     };
+    if let Some(polling) = &heard.polling {
+        said.push_str(&format!("; {} questions asked, {} answered", polling.requests, polling.answers));
+    }
     if let Some(raw) = &heard.raw {
         said.push_str(&format!("; last: {}", raw.chars().take(RAW_CHARS_MAX).collect::<String>()));
     }
@@ -178,6 +176,7 @@ mod tests {
     use crate::config::{BusConfig, DbcConfig, Selection};
     use crate::source::pty::Pty;
     use crate::source::serial::NmeaReceiver;
+    use crate::status::PollingStatus;
 
     fn receiver(path: &Path) -> SourceConfig {
         let kind = SourceKind::NmeaSerial { path: path.to_owned(), receiver: NmeaReceiver::default() };
@@ -215,6 +214,16 @@ mod tests {
         ] {
             assert_eq!(judge(&source, &heard).to_string(), expected);
         }
+    }
+
+    #[test]
+    fn what_became_of_a_buss_questions_is_said() {
+        let kind = SourceKind::SocketCan { interface: "can0".to_owned(), fd: false, transmit: true };
+        let source = SourceConfig { name: "bus".to_owned(), kind, bus: BusConfig::default() };
+        let polling = PollingStatus { requests: 4, answers: 3, ..PollingStatus::default() };
+        let heard = Heard { opened: true, reports: 3, observations: 2, polling: Some(polling), ..Heard::default() };
+        let said = "ok    source bus (socketcan can0): 2 observations; 4 questions asked, 3 answered";
+        assert_eq!(judge(&source, &heard).to_string(), said);
     }
 
     #[test]

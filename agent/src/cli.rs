@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::config::{Config, SourceKind};
 use crate::source::dbc_files;
-use crate::{check, decode, pages, replay, run, status};
+use crate::spool::SpoolReader;
+use crate::{check, decode, examine, pages, replay, run, status};
 
 /// Most bytes a configuration file may have.
 const CONFIG_BYTES_MAX: u64 = 128 * 1024;
@@ -54,6 +55,11 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Look into a spool file that no agent is running on.
+    Spool {
+        #[command(subcommand)]
+        look: SpoolLook,
+    },
     /// Decode recorded bytes to JSON lines.
     Decode {
         #[command(subcommand)]
@@ -66,6 +72,38 @@ struct ConfigFile {
     /// The configuration file.
     #[arg(long)]
     config: PathBuf,
+}
+
+#[derive(clap::Args)]
+struct SpoolFile {
+    /// The spool file; its `-wal`, if there is one, must lie beside it.
+    #[arg(long)]
+    spool: PathBuf,
+}
+
+#[derive(Subcommand)]
+enum SpoolLook {
+    /// Say what it holds.
+    Inspect {
+        #[command(flatten)]
+        file: SpoolFile,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say whether it is in order; the exit status is 1 when it is not.
+    Verify {
+        #[command(flatten)]
+        file: SpoolFile,
+    },
+    /// Write everything in it as JSON lines.
+    Export {
+        #[command(flatten)]
+        file: SpoolFile,
+        /// Folder for photos and signatures.
+        #[arg(long)]
+        blobs: Option<PathBuf>,
+    },
 }
 
 #[derive(Subcommand)]
@@ -98,6 +136,7 @@ pub fn main() -> ExitCode {
             with_config(&config, |config| replay_until_signal(config, &nmea, speed))
         }
         Command::Status { config, json } => with_config(&config, |config| print_status(&config, json)),
+        Command::Spool { look } => look_into_spool(&look),
         Command::Decode { input } => decode_input(&input),
     };
     match done {
@@ -211,6 +250,29 @@ fn print_status(config: &Config, json: bool) -> anyhow::Result<()> {
         print!("{}", pages::render_terminal(&status));
     }
     Ok(())
+}
+
+fn look_into_spool(look: &SpoolLook) -> anyhow::Result<ExitCode> {
+    let (SpoolLook::Inspect { file, .. } | SpoolLook::Verify { file } | SpoolLook::Export { file, .. }) = look;
+    let path = &file.spool;
+    let reader = SpoolReader::open(path).with_context(|| format!("failed to read the spool {}", path.display()))?;
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut in_order = true;
+    match look {
+        SpoolLook::Inspect { json: true, .. } => {
+            writeln!(out, "{}", serde_json::to_string_pretty(&examine::inspect(&reader)?)?)?;
+        }
+        SpoolLook::Inspect { .. } => write!(out, "{}", examine::inspect(&reader)?)?,
+        SpoolLook::Verify { .. } => {
+            let findings = examine::verify(&reader)?;
+            findings.iter().try_for_each(|finding| writeln!(out, "{finding}"))?;
+            in_order = findings.is_empty();
+            writeln!(out, "{}", if in_order { "in order" } else { "not in order" })?;
+        }
+        SpoolLook::Export { blobs, .. } => examine::export(&reader, &mut out, blobs.as_deref())?,
+    }
+    out.flush()?;
+    Ok(if in_order { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn decode_input(input: &DecodeInput) -> anyhow::Result<ExitCode> {

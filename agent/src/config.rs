@@ -42,14 +42,32 @@ pub struct Config {
 }
 
 /// `[spool]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SpoolConfig {
     /// The file.
     pub path: PathBuf,
     /// Most bytes on disk, write-ahead log included.
     pub quota_bytes: u64,
+    /// With less than this free on its disk, it takes no more than it has, bytes; 0 for no such floor.
+    pub free_bytes_min: u64,
     /// Longest time telemetry waits for its group's commit, milliseconds: what a power cut may cost.
     pub group_ms: u64,
+    /// A group of this many bytes is committed before that time.
+    pub group_bytes: u64,
+    /// Which voltage tells that the power is about to go.
+    pub low_voltage: Option<LowVoltage>,
+}
+
+/// The signal that carries the battery's voltage unless another is named.
+const BATTERY_VOLTAGE: &str = "Vehicle.LowVoltageBattery.CurrentVoltage";
+
+/// `flush_signal` and `flush_below_volts`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LowVoltage {
+    /// The signal's name, as records have it.
+    pub signal: String,
+    /// Below this the power is about to go, volts.
+    pub below_volts: f64,
 }
 
 /// `[http]`.
@@ -117,9 +135,32 @@ fn read(mut root: Table<'_>, folder: &Path) -> Option<Config> {
 fn spool(mut table: Table<'_>, folder: &Path) -> Option<SpoolConfig> {
     let path = table.require::<PathBuf>("path");
     let quota_mib = table.get_in("quota_mib", 4..=65_536, 256_u64);
+    let free_mib_min = table.get_in("free_mib_min", 0..=65_536, 64_u64);
     let group_ms = table.get_in("group_ms", 10..=60_000, 1_000_u64);
+    let group_kib = table.get_in("group_kib", 1..=1_024, 64_u64);
+    let low_voltage = low_voltage(&mut table);
     table.finish();
-    Some(SpoolConfig { path: folder.join(path?), quota_bytes: quota_mib * 1024 * 1024, group_ms })
+    Some(SpoolConfig {
+        path: folder.join(path?),
+        quota_bytes: quota_mib * 1024 * 1024,
+        free_bytes_min: free_mib_min * 1024 * 1024,
+        group_ms,
+        group_bytes: group_kib * 1024,
+        low_voltage,
+    })
+}
+
+/// By default the voltage that trucks report (J1939 SPN 168).
+fn low_voltage(table: &mut Table<'_>) -> Option<LowVoltage> {
+    let signal = table.get::<String>("flush_signal");
+    if table.has("flush_below_volts") {
+        let below_volts = table.get_in("flush_below_volts", 1.0..=1_000.0, 1.0);
+        return Some(LowVoltage { signal: signal.unwrap_or_else(|| BATTERY_VOLTAGE.to_owned()), below_volts });
+    }
+    if signal.is_some() {
+        table.fault("flush_signal", "needs flush_below_volts, e.g. 22.0 in a truck of 24 V");
+    }
+    None
 }
 
 fn http(mut table: Table<'_>) -> Option<HttpConfig> {
@@ -227,7 +268,7 @@ baud = 4800
             [
                 "line 2: device is not usable: a name is made of letters, digits, '.', '_' and '-', not ' '",
                 "line 8: gateway.url must begin with https:// (records travel over mutual TLS only)",
-                "line 17: source.baud must be a whole number, not a string",
+                "line 17: source.baud must be a whole number or \"auto\", not \"fast\"",
             ]
         );
     }
@@ -237,8 +278,42 @@ baud = 4800
         let text = format!("{GOOD}\n[[source]]\nname = \"b\"\nkind = \"nmea_serial\"\npath = \"/dev/ttyUSB0\"\n");
         assert_eq!(
             faults(&text),
-            ["line 22: source.path is already read by source \"gnss\"; one device has one source"]
+            ["line 22: source.path is already read by source \"gnss\" as /dev/ttyUSB0; one device has one source"]
         );
+    }
+
+    /// A link such as those of `/dev/serial/by-id` is another name of its device, whichever source has which.
+    #[test]
+    fn two_names_of_one_device_are_one_device() {
+        let folder = tempfile::tempdir().expect("folder");
+        let folder = folder.path().canonicalize().expect("there");
+        std::fs::create_dir(folder.join("by-id")).expect("folder");
+        std::fs::write(folder.join("ttyUSB0"), "").expect("file");
+        std::os::unix::fs::symlink("../ttyUSB0", folder.join("by-id/usb-u-blox")).expect("link");
+        let check = |first: &str, second: &str, is_same: bool| {
+            let gnss = GOOD.replace("/dev/ttyUSB0", first);
+            let adapter = "[[source]]\nname = \"b\"\nkind = \"slcan\"\nbitrate = 250000";
+            let text = format!("{gnss}\n{adapter}\npath = \"{second}\"\n");
+            let found: Vec<String> = match Config::parse(&text, &folder) {
+                Ok(_) => Vec::new(),
+                Err(faults) => faults.iter().map(ToString::to_string).collect(),
+            };
+            let (first, second) = (folder.join(first), folder.join(second));
+            let names = if first == second {
+                format!("is already read by source \"gnss\" as {}", first.display())
+            } else {
+                let (first, second) = (first.display(), second.display());
+                format!("is {second}, the same as {first} that is already read by source \"gnss\"")
+            };
+            let expected = format!("line 23: source.path {names}; one device has one source");
+            assert_eq!(found, if is_same { vec![expected] } else { Vec::new() });
+        };
+        check("by-id/usb-u-blox", "ttyUSB0", true);
+        check("ttyUSB0", "by-id/../by-id/usb-u-blox", true);
+        check("ttyUSB0", "./ttyUSB0", true);
+        check("absent", "./absent", true);
+        check("absent", "ttyUSB0", false);
+        check("ttyUSB0", "by-id/absent", false);
     }
 
     #[test]
@@ -260,6 +335,23 @@ baud = 4800
             faults(&bus("1XPBD49X1MDO00001")),
             ["line 23: source.vin is not usable: a VIN has 17 capital letters and digits, without I, O and Q"]
         );
+    }
+
+    #[test]
+    fn the_spools_groups_and_bounds_are_read_and_their_mistakes_named() {
+        let spool = |lines: &str| GOOD.replace("path = \"spool.db\"\n", &format!("path = \"spool.db\"\n{lines}\n"));
+        let read = |lines: &str| Config::parse(&spool(lines), Path::new("/")).expect("no mistakes").spool;
+        let config = read("group_kib = 16\nfree_mib_min = 100\nflush_signal = \"V\"\nflush_below_volts = 22");
+        assert_eq!((config.group_bytes, config.free_bytes_min), (16 * 1024, 100 << 20));
+        assert_eq!(config.low_voltage, Some(LowVoltage { signal: "V".to_owned(), below_volts: 22.0 }));
+        assert_eq!(read("").low_voltage, None);
+        let check = |lines: &str, expected: &str| assert_eq!(faults(&spool(lines)), [expected]);
+        check("group_kib = 0", "line 6: spool.group_kib must be 1 to 1024, not 0");
+        check("free_mib_min = -1", "line 6: spool.free_mib_min must be a whole number, not -1");
+        check("flush_below_volts = 0.5", "line 6: spool.flush_below_volts must be 1 to 1000, not 0.5");
+        assert_eq!(read("flush_below_volts = 22.0").low_voltage.expect("one").signal, BATTERY_VOLTAGE);
+        let why = "needs flush_below_volts, e.g. 22.0 in a truck of 24 V";
+        check("flush_signal = \"V\"", &format!("line 6: spool.flush_signal {why}"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use milepost_proto::{Position, Timestamp};
 use serde::Serialize;
 
 use crate::source::can::dbc::Database;
+use crate::source::can::transport::{self, Transport};
 use crate::source::can::{self, Decoded, FrameBody, candump};
 use crate::source::fault::{Fault, Faults};
 use crate::source::nmea::{Decoder, Epoch};
@@ -54,7 +55,8 @@ pub fn can(input: impl BufRead, out: &mut impl Write, faults: &mut impl Write) -
     write_line(faults, &counts.take())
 }
 
-/// Decodes a candump log by the messages of DBC files and nothing else: a line per decoded message.
+/// Decodes a candump log by the messages of DBC files and nothing else: a line per decoded message. One of several frames
+/// (J1939 transport) has the time and the identifier of its last.
 ///
 /// # Errors
 /// When `input` cannot be read, or `out` or `faults` cannot be written.
@@ -64,8 +66,8 @@ pub fn can_by(
     out: &mut impl Write,
     faults: &mut impl Write,
 ) -> io::Result<()> {
-    let mut counts = Faults::default();
-    each_line(input, |line| dbc_frame(line, database, out, &mut counts))?;
+    let (mut transport, mut counts) = (Transport::default(), Faults::default());
+    each_line(input, |line| dbc_frame(line, database, &mut transport, out, &mut counts))?;
     write_line(faults, &counts.take())
 }
 
@@ -82,21 +84,39 @@ fn each_line(mut input: impl BufRead, mut take: impl FnMut(&[u8]) -> io::Result<
     Ok(())
 }
 
-fn dbc_frame(text: &[u8], database: &Database, out: &mut impl Write, faults: &mut Faults) -> io::Result<()> {
+fn dbc_frame(
+    text: &[u8],
+    database: &Database,
+    transport: &mut Transport,
+    out: &mut impl Write,
+    faults: &mut Faults,
+) -> io::Result<()> {
     let Some(line) = candump::parse(text) else {
         faults.count(Fault::Malformed);
         return Ok(());
     };
-    let fault = match &line.frame.body {
-        FrameBody::Data(data) => match database.find(line.frame.id) {
-            Some(message) => {
-                return write_line(out, &dbc_line::DbcLine::new(&line, message, data.as_bytes(), faults));
-            }
-            None => Fault::UnknownId,
-        },
-        FrameBody::RemoteRequest => Fault::RemoteRequest,
-        FrameBody::Error => Fault::ErrorFrame,
+    let data = match &line.frame.body {
+        FrameBody::Data(data) => data.as_bytes(),
+        FrameBody::RemoteRequest => return count(faults, Fault::RemoteRequest),
+        FrameBody::Error => return count(faults, Fault::ErrorFrame),
     };
+    if let Some(message) = database.find(line.frame.id) {
+        write_line(out, &dbc_line::DbcLine::new(&line, message, data, faults))?;
+    } else if transport::address(line.frame.id).is_none() {
+        return count(faults, Fault::UnknownId);
+    }
+    let Some(address) = transport::address(line.frame.id) else { return Ok(()) };
+    match transport.push(address, data) {
+        Ok(Some(group)) => match database.find_group(&group) {
+            Some(message) => write_line(out, &dbc_line::DbcLine::new(&line, message, group.data, faults)),
+            None => count(faults, Fault::UnknownId),
+        },
+        Ok(None) => Ok(()),
+        Err(fault) => count(faults, fault),
+    }
+}
+
+fn count(faults: &mut Faults, fault: Fault) -> io::Result<()> {
     faults.count(fault);
     Ok(())
 }
@@ -262,6 +282,22 @@ mod tests {
         );
         let counts = r#"{"malformed":1,"remote_request":1,"short_frame":1,"unknown_id":1}"#;
         assert_eq!(String::from_utf8_lossy(&counted).trim_end(), counts);
+    }
+
+    #[test]
+    fn a_dbc_files_message_of_several_frames_is_a_line() {
+        let file = b"BO_ 2566848512 G: 10 X\n SG_ Last : 72|8@1+ (0.5,10) [0|0] \"kPa\" X\n";
+        let (database, faults) = Database::parse(file);
+        assert_eq!(faults, []);
+        let log = "(1.0) can0 1CECFF00#200A0002FF00FF00\n(1.5) can0 1CEBFF00#0101020304050607\n\
+                   (2.0) can0 1CEBFF00#0208090AFFFFFFFF\n(3.0) can0 1CECFF00#200A0002FF01FF00\n\
+                   (3.5) can0 1CEBFF00#0101020304050607\n(4.0) can0 1CEBFF00#0208090AFFFFFFFF\n\
+                   (5.0) can0 1CEBFF00#0208090AFFFFFFFF\n";
+        let (mut out, mut counted) = (Vec::new(), Vec::new());
+        can_by(&database, log.as_bytes(), &mut out, &mut counted).expect("in memory");
+        let line = r#"{"t":2.0,"bus":"can0","id":"1CEBFF00x","name":"G","signals":{"Last":{"v":15.0,"unit":"kPa"}}}"#;
+        assert_eq!(String::from_utf8_lossy(&out).trim_end(), line);
+        assert_eq!(String::from_utf8_lossy(&counted).trim_end(), r#"{"transport_broken":1,"unknown_id":1}"#);
     }
 
     #[test]

@@ -4,11 +4,13 @@
 //! waits for nothing but its own spool; bytes to and from devices and the gateway are moved by tasks that report back as
 //! events. A driver is answered only after the commit that holds what they captured.
 
+mod power;
 mod recording;
 mod source_board;
 mod trip;
 mod uplink_status;
 mod uplinking;
+pub mod without_spool;
 
 use std::time::Duration;
 
@@ -30,6 +32,7 @@ use recording::Recorder;
 use source_board::SourceBoard;
 use trip::TripKeeper;
 use uplinking::Traffic;
+use without_spool::Absence;
 
 /// How often the status is published and the watchdog told that the loop lives.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
@@ -49,6 +52,8 @@ pub struct Parts {
     pub spool: Spool,
     /// What was found on opening it.
     pub opened: Opened,
+    /// How long there was none, before that.
+    pub absence: Option<Absence>,
     /// What the gateway sent down before.
     pub down_link: Vec<DownLinkItem>,
     /// The way to the gateway; what comes of it returns as an event.
@@ -103,7 +108,10 @@ pub fn first_status(config: &Config, clock: &Clock, boot_id: BootId) -> Status {
             lanes: Vec::new(),
             disk_bytes: 0,
             quota_bytes: config.spool.quota_bytes,
+            free_bytes: None,
+            free_bytes_min: config.spool.free_bytes_min,
             blobs_waiting: 0,
+            obstacle: None,
         },
         uplink: uplink_status::before_the_start(config),
         trip: None,
@@ -164,7 +172,7 @@ impl EventLoop {
                 parts.clock.clone(),
                 parts.boot_id,
                 parts.config.reporting.clone(),
-                parts.config.spool.group_ms,
+                &parts.config.spool,
             ),
             sources: SourceBoard::new(&parts.config),
             trip: TripKeeper::new(parts.trip, parts.down_link),
@@ -182,7 +190,7 @@ impl EventLoop {
             alive: parts.alive,
         };
         agent.restore_tally().await;
-        agent.handle_start(parts.opened).await;
+        agent.handle_start(parts.opened, parts.absence).await;
         agent.refresh().await;
         agent
     }
@@ -199,9 +207,12 @@ impl EventLoop {
         self.keep_tally().await;
     }
 
-    async fn handle_start(&mut self, opened: Opened) {
+    async fn handle_start(&mut self, opened: Opened, absence: Option<Absence>) {
         let version = env!("CARGO_PKG_VERSION").to_owned();
         self.recorder.record(Reading::Health(Health::Started { version }));
+        if let Some(Absence { seconds, why }) = absence {
+            self.recorder.record(Reading::Health(Health::SpoolAbsent { seconds, why }));
+        }
         if let Some(why) = &opened.quarantined {
             error!("the spool file could not be used and was set aside: {why}");
         }
@@ -243,7 +254,7 @@ impl EventLoop {
     /// Does what is due: commits the group, then whatever the uplink wants.
     pub async fn act(&mut self) {
         if self.recorder.is_due() {
-            self.recorder.commit().await;
+            self.recorder.commit_due().await;
             self.refresh().await;
         }
         self.send_if_due().await;
@@ -296,7 +307,10 @@ impl EventLoop {
                 lanes: self.measure.lanes.clone(),
                 disk_bytes: self.measure.disk_bytes,
                 quota_bytes: self.config.spool.quota_bytes,
+                free_bytes: self.measure.free_bytes,
+                free_bytes_min: self.config.spool.free_bytes_min,
                 blobs_waiting: self.measure.blobs.len() as u64,
+                obstacle: None,
             },
             uplink: self.uplink_status(now_ms),
             trip: self.trip.current().cloned(),

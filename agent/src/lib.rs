@@ -13,6 +13,7 @@ pub mod config;
 pub mod decode;
 pub mod event;
 pub mod event_loop;
+pub mod examine;
 pub mod identity;
 pub mod intake;
 pub mod pages;

@@ -11,6 +11,7 @@
 //! | `GET /metrics` | the same for Prometheus |
 //! | `/v1/…` | the driver app, see [`http`] |
 
+mod bus_words;
 #[cfg(test)]
 mod example;
 mod host;

@@ -1,9 +1,10 @@
 //! `run`: the agent as a whole, from a configuration to a shutdown.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context as _;
-use milepost_proto::{BootId, SpoolId};
+use milepost_proto::{BootId, DownLinkItem, SpoolId};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -12,10 +13,11 @@ use tracing::info;
 use crate::clock::Clock;
 use crate::config::{Config, HttpConfig};
 use crate::event::{EVENTS_MAX, Intake};
+use crate::event_loop::without_spool::{RETRY_EVERY, Waiting};
 use crate::event_loop::{self, Parts};
 use crate::pages::{self, PagesState};
 use crate::source::{self, SourceLink, SourceNews};
-use crate::spool::{Spool, SpoolOptions};
+use crate::spool::{Opened, Signer, Spool, SpoolError, SpoolOptions};
 use crate::uplink::client::GatewayClient;
 use crate::uplink::outgoing;
 use crate::{identity, intake};
@@ -33,18 +35,7 @@ pub async fn run(config: Config, clock: Clock, shutdown: CancellationToken) -> a
     let identity = identity::load(&config.gateway)?;
     let clients = config.gateway.urls.iter().map(|url| GatewayClient::new(url, identity.tls.clone()));
     let clients = clients.collect::<anyhow::Result<Vec<_>>>()?;
-    let options = SpoolOptions {
-        path: &config.spool.path,
-        quota_bytes: config.spool.quota_bytes,
-        boot_id,
-        fresh_spool_id: SpoolId(random_bytes()?),
-        signer: identity.signer,
-    };
-    let (spool, opened, down_link) = Spool::open(options)
-        .with_context(|| format!("failed to open or create the spool {}", config.spool.path.display()))?;
-    info!("spool {} is open", opened.spool_id);
-
-    let (events, inbox) = mpsc::channel(EVENTS_MAX);
+    let (events, mut inbox) = mpsc::channel(EVENTS_MAX);
     let (status, status_seen) = watch::channel(event_loop::first_status(&config, &clock, boot_id));
     let (trip, trip_seen) = watch::channel(None);
     let link = |name: &str| SourceLink::new(name, events.clone(), clock.clone());
@@ -53,20 +44,31 @@ pub async fn run(config: Config, clock: Clock, shutdown: CancellationToken) -> a
     if let Some(http) = &config.http {
         serve_pages(http, state.clone(), shutdown.clone()).await?;
     }
-    for source in &config.sources {
-        // It ends with the shutdown, and reports what becomes of it until then.
-        drop(source::spawn(source, link(&source.name), shutdown.clone()));
-    }
     if let Some(mqtt) = &config.mqtt {
         let device = config.device.clone();
         let served = intake::mqtt::run(mqtt.clone(), device, state.intake, state.trip, link("mqtt"), shutdown.clone());
         tokio::spawn(served);
+    }
+    sd_notify::notify(&[sd_notify::NotifyState::Ready]).ok();
+    let waiting =
+        Waiting { events: &mut inbox, status: &status, clock: &clock, alive: notify_alive, retry_every: RETRY_EVERY };
+    let signer = Arc::new(identity.signer);
+    let open = || open_spool(&config, boot_id, Arc::clone(&signer));
+    let opening = waiting.open(open, &shutdown).await;
+    let opening = opening.with_context(|| format!("failed to open the spool {}", config.spool.path.display()))?;
+    let Some(((spool, opened, down_link), absence)) = opening else { return Ok(()) };
+    spool.keep_free(config.spool.free_bytes_min);
+    info!("spool {} is open", opened.spool_id);
+    for source in &config.sources {
+        // It ends with the shutdown, and reports what becomes of it until then.
+        drop(source::spawn(source, link(&source.name), shutdown.clone()));
     }
     let parts = Parts {
         clock,
         boot_id,
         spool,
         opened,
+        absence,
         down_link,
         carrier: outgoing::over_https(clients, events),
         status,
@@ -75,8 +77,22 @@ pub async fn run(config: Config, clock: Clock, shutdown: CancellationToken) -> a
         alive: notify_alive,
         config,
     };
-    sd_notify::notify(&[sd_notify::NotifyState::Ready]).ok();
     event_loop::run(parts, inbox, shutdown).await.context("the agent must start anew, which sets a damaged spool aside")
+}
+
+fn open_spool(
+    config: &Config,
+    boot_id: BootId,
+    signer: Arc<Signer>,
+) -> Result<(Spool, Opened, Vec<DownLinkItem>), SpoolError> {
+    let no_id = |error: anyhow::Error| SpoolError::File(error.to_string());
+    Spool::open(SpoolOptions {
+        path: &config.spool.path,
+        quota_bytes: config.spool.quota_bytes,
+        boot_id,
+        fresh_spool_id: SpoolId(random_bytes().map_err(no_id)?),
+        signer: Box::new(move |digest| signer(digest)),
+    })
 }
 
 async fn serve_pages(http: &HttpConfig, state: PagesState, shutdown: CancellationToken) -> anyhow::Result<()> {

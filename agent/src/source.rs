@@ -15,7 +15,9 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::config::{SourceConfig, SourceKind};
 use crate::event::Event;
+use crate::status::{ControllerStatus, DbcStatus, PollingStatus};
 use can::Observer;
+use can::obd::poll::Poller;
 use slcan::SlcanAdapter;
 use socketcan::CanInterface;
 
@@ -39,37 +41,56 @@ pub use listen::listen;
 /// Starts a source. It ends at shutdown, when nobody listens any more, or at the end of what it reads.
 #[must_use]
 pub fn spawn(config: &SourceConfig, link: SourceLink, shutdown: CancellationToken) -> JoinHandle<()> {
-    let observer = || Observer::new(config.bus.vin).with_dbc(load_dbc(config));
     match &config.kind {
         SourceKind::NmeaSerial { path, receiver } => {
             let line = serial::SerialLine::new(path, receiver.clone()).at_speed(link.clock().speed());
             tokio::spawn(serial::run(line, link, shutdown))
         }
         SourceKind::Gpsd(server) => tokio::spawn(gpsd::run(server.clone(), link, shutdown)),
-        SourceKind::Candump { path } => tokio::spawn(candump::run(path.clone(), observer(), link, shutdown)),
-        SourceKind::SocketCan { interface, fd, transmit: _ } => {
-            tokio::spawn(socketcan::run(CanInterface::new(interface, *fd), observer(), link, shutdown))
-        }
-        SourceKind::Slcan { path, baud, bitrate, transmit } => {
-            let adapter = SlcanAdapter::new(path, *baud, *bitrate, *transmit);
-            tokio::spawn(slcan::run(adapter, observer(), link, shutdown))
+        SourceKind::Candump { .. } | SourceKind::SocketCan { .. } | SourceKind::Slcan { .. } => {
+            spawn_bus(config, link, shutdown)
         }
     }
 }
 
-/// The messages of a bus's DBC files. What is wrong with them is logged; what is good is used.
-fn load_dbc(config: &SourceConfig) -> can::dbc::Database {
-    let (mut database, faults) = dbc_files::load(&config.bus.dbc.files);
-    for fault in faults {
-        tracing::warn!("source {}: {fault}", config.name);
+/// Starts a source that reads a vehicle bus; what could be used of its DBC files is told first.
+fn spawn_bus(config: &SourceConfig, link: SourceLink, shutdown: CancellationToken) -> JoinHandle<()> {
+    let (database, dbc) = load_dbc(config);
+    let observer = Observer::new(config.bus.vin).with_dbc(database);
+    let poller = config.bus.obd.as_ref().filter(|_| config.kind.may_transmit());
+    let poller = poller.map(|plan| Poller::new(plan, link.clock().monotonic_ms()));
+    let kind = config.kind.clone();
+    tokio::spawn(async move {
+        if let Some(dbc) = dbc
+            && link.tell(SourceNews::Bus(BusNews::Dbc(dbc))).await == Err(ShuttingDown)
+        {
+            return;
+        }
+        match kind {
+            SourceKind::SocketCan { interface, fd, .. } => {
+                socketcan::run(CanInterface::new(&interface, fd), observer, poller, link, shutdown).await;
+            }
+            SourceKind::Slcan { path, baud, bitrate, transmit } => {
+                let adapter = SlcanAdapter::new(&path, baud, bitrate, transmit);
+                slcan::run(adapter, observer, poller, link, shutdown).await;
+            }
+            SourceKind::Candump { path } => candump::run(path, observer, link, shutdown).await,
+            // They have no bus.
+            SourceKind::NmeaSerial { .. } | SourceKind::Gpsd(_) => {}
+        }
+    })
+}
+
+/// The messages of a bus's DBC files, and what is to be said of them, if there are any. What is wrong with them is logged;
+/// what is good is used.
+fn load_dbc(config: &SourceConfig) -> (can::dbc::Database, Option<DbcStatus>) {
+    if config.bus.dbc.files.is_empty() {
+        return (can::dbc::Database::default(), None);
     }
-    let selected = config.bus.dbc.selected.iter().map(|one| (one.from.as_str(), one.name.as_str()));
-    if !config.bus.dbc.selected.is_empty()
-        && let Err(unknown) = database.select(selected)
-    {
-        unknown.iter().for_each(|why| tracing::warn!("source {}: {why}", config.name));
-    }
-    database
+    let loaded = dbc_files::load_selected(&config.bus.dbc);
+    loaded.mistakes.iter().chain(&loaded.oddities).for_each(|why| tracing::warn!("source {}: {why}", config.name));
+    let status = loaded.status();
+    (loaded.database, Some(status))
 }
 
 /// One decoded fact, before anyone decided whether it is worth keeping.
@@ -107,6 +128,8 @@ pub enum SourceNews {
     },
     /// Faults counted since the last time it said so.
     Faults(FaultCounts),
+    /// Something about a vehicle bus as a whole; the latest of a kind counts.
+    Bus(BusNews),
     /// It was lost and will be reopened.
     Lost {
         /// What happened, in a sentence.
@@ -114,6 +137,17 @@ pub enum SourceNews {
     },
     /// It came to its end (a replayed file) and will not be reopened.
     Ended,
+}
+
+/// What is told of a vehicle bus as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BusNews {
+    /// How its controller fares.
+    Controller(ControllerStatus),
+    /// What became of the questions asked on it.
+    Polling(PollingStatus),
+    /// What could be used of its DBC files.
+    Dbc(DbcStatus),
 }
 
 /// A source's way to the event loop. Sending waits while the loop is busy, so a fast source is slowed, never dropped.

@@ -15,10 +15,13 @@ mod blobs;
 mod captures;
 mod down_link;
 mod file;
+mod gap;
 pub mod group;
 mod lanes;
 mod mended_copy;
+mod migrations;
 mod offer;
+mod offered;
 mod poison;
 mod quarantine;
 mod quota;
@@ -26,10 +29,14 @@ mod reader;
 mod salvage;
 mod salvaged;
 mod settle;
+mod space;
+mod tail;
 mod tally;
+mod thin;
 mod writer;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use milepost_proto::driver_app::Rejection;
@@ -54,7 +61,7 @@ pub use settle::Settled;
 const COMMANDS_MAX: usize = 64;
 
 /// Signs an evidence digest with the device key; ASN.1 DER ECDSA.
-pub type Signer = Box<dyn Fn(&[u8]) -> Result<Vec<u8>, String> + Send>;
+pub type Signer = Box<dyn Fn(&[u8]) -> Result<Vec<u8>, String> + Send + Sync>;
 
 /// Why the spool could not do something; what was asked did not happen, not even partly.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -102,7 +109,7 @@ impl From<rusqlite::Error> for SpoolError {
 pub struct SpoolOptions<'a> {
     /// The file.
     pub path: &'a Path,
-    /// Most bytes it may use.
+    /// Most bytes it may use, write-ahead log included.
     pub quota_bytes: u64,
     /// This boot; names a file that had to be set aside.
     pub boot_id: BootId,
@@ -127,6 +134,7 @@ pub struct Opened {
 #[derive(Clone)]
 pub struct Spool {
     writer: Writer,
+    free_bytes_min: Arc<AtomicU64>,
 }
 
 /// Who carries out commands.
@@ -155,6 +163,7 @@ enum Command {
     Tally { reply: Reply<Tally> },
     KeepTally { tally: Tally, reply: Reply<()> },
     Measure { reply: Reply<Measure> },
+    Farewell { reply: Reply<()> },
 }
 
 /// How full the spool is.
@@ -164,6 +173,10 @@ pub struct Measure {
     pub lanes: Vec<LaneStatus>,
     /// Bytes used in the database and its write-ahead log.
     pub disk_bytes: u64,
+    /// Bytes free on its disk; absent when that cannot be told.
+    pub free_bytes: Option<u64>,
+    /// Least bytes to be left free there.
+    pub free_bytes_min: u64,
     /// Whole blobs the gateway does not hold yet, smallest first, at most as many as one request may offer.
     pub blobs: Vec<BlobOffer>,
     /// What no gateway takes.
@@ -179,13 +192,14 @@ impl Spool {
     /// [`SpoolError::InUse`] when another agent has it; [`SpoolError::Full`] and [`SpoolError::File`] when it is in order,
     /// as far as can be told, but cannot be used now, or when not even a new file can be created there.
     pub fn open(options: SpoolOptions<'_>) -> Result<(Self, Opened, Vec<DownLinkItem>), SpoolError> {
-        let (ledger, opened, down_link) = open_ledger(options)?;
+        let free_bytes_min = Arc::default();
+        let (ledger, opened, down_link) = open_ledger(options, Arc::clone(&free_bytes_min))?;
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         std::thread::Builder::new()
             .name("spool".to_owned())
             .spawn(move || ledger.run(inbox))
             .map_err(|error| SpoolError::File(error.to_string()))?;
-        Ok((Self { writer: Writer::Thread(commands) }, opened, down_link))
+        Ok((Self { writer: Writer::Thread(commands), free_bytes_min }, opened, down_link))
     }
 
     /// Opens the file as [`Spool::open`] does, without a thread: each command is carried out, and committed alone, by
@@ -194,8 +208,15 @@ impl Spool {
     /// # Errors
     /// As [`Spool::open`].
     pub fn open_without_thread(options: SpoolOptions<'_>) -> Result<(Self, Opened, Vec<DownLinkItem>), SpoolError> {
-        let (ledger, opened, down_link) = open_ledger(options)?;
-        Ok((Self { writer: Writer::Caller(Arc::new(Mutex::new(ledger))) }, opened, down_link))
+        let free_bytes_min = Arc::default();
+        let (ledger, opened, down_link) = open_ledger(options, Arc::clone(&free_bytes_min))?;
+        Ok((Self { writer: Writer::Caller(Arc::new(Mutex::new(ledger))), free_bytes_min }, opened, down_link))
+    }
+
+    /// From here on, with less than `free_bytes_min` free on its disk the spool goes about as though its quota were used
+    /// up. It begins with 0, and then does not ask.
+    pub fn keep_free(&self, free_bytes_min: u64) {
+        self.free_bytes_min.store(free_bytes_min, Ordering::Relaxed);
     }
 
     /// Commits records of the event or telemetry lane.
@@ -316,6 +337,15 @@ impl Spool {
         self.ask(|reply| Command::Measure { reply }).await
     }
 
+    /// Notes for the next start what was offered so far; without the note, everything held then counts as offered and is
+    /// not thinned. To be called last.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub async fn farewell(&self) -> Result<(), SpoolError> {
+        self.ask(|reply| Command::Farewell { reply }).await
+    }
+
     /// Whether the writer has ended: the file was found damaged or gone, and only a new start gives a new one.
     #[must_use]
     pub fn has_ended(&self) -> bool {
@@ -338,14 +368,23 @@ impl Spool {
     }
 }
 
-fn open_ledger(options: SpoolOptions<'_>) -> Result<(writer::Ledger, Opened, Vec<DownLinkItem>), SpoolError> {
+/// Most statements kept ready.
+const STATEMENTS_MAX: usize = 48;
+
+fn open_ledger(
+    options: SpoolOptions<'_>,
+    free_bytes_min: Arc<AtomicU64>,
+) -> Result<(writer::Ledger, Opened, Vec<DownLinkItem>), SpoolError> {
     let (file, opened) = file::open(options.path, options.boot_id, options.fresh_spool_id, options.quota_bytes)?;
+    file.connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    let offered = offered::Offered::take_up(&file.connection)?;
     let ledger = writer::Ledger {
+        space: space::Space::new(&file.connection, options.quota_bytes, free_bytes_min)?,
         connection: file.connection,
         spool_id: opened.spool_id,
         place: file.place,
-        quota_bytes: options.quota_bytes,
         signer: options.signer,
+        memory: writer::Memory { offered, ..writer::Memory::default() },
         unrecorded: writer::Unrecorded::new(),
         damage: None,
         ended: false,

@@ -13,6 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::uplink::budget::LinkClass;
 
+mod bus;
+
+pub use bus::{BusStatus, ControllerStatus, DbcStatus, MISTAKES_MAX, PollingStatus, WrongVehicle};
+
 /// Everything a technician may ask.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -65,6 +69,9 @@ pub struct SourceStatus {
     pub faults: BTreeMap<String, u64>,
     /// The latest raw input, newest last, at most [`RAW_TAIL_MAX`] lines.
     pub raw_tail: Vec<String>,
+    /// What only a vehicle bus has.
+    #[serde(default, skip_serializing_if = "BusStatus::is_empty")]
+    pub bus: BusStatus,
 }
 
 /// Most lines of raw input kept per source.
@@ -112,8 +119,16 @@ pub struct SpoolStatus {
     pub disk_bytes: u64,
     /// Most bytes it may take.
     pub quota_bytes: u64,
+    /// Bytes free on its disk; absent when that cannot be told.
+    #[serde(default)]
+    pub free_bytes: Option<u64>,
+    /// With less than this free there, it takes no more than it has, bytes.
+    #[serde(default)]
+    pub free_bytes_min: u64,
     /// Photos and signatures waiting to be handed over.
     pub blobs_waiting: u64,
+    /// Why there is no spool, in a sentence; nothing is recorded meanwhile.
+    pub obstacle: Option<String>,
 }
 
 /// One lane of the spool.

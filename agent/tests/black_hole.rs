@@ -27,10 +27,10 @@ async fn gateway(heard: mpsc::Sender<u64>) -> SocketAddr {
 }
 
 async fn take(State(heard): State<mpsc::Sender<u64>>, body: Bytes) -> Vec<u8> {
-    let request = wire::decode_request(&body).expect("a request");
+    let (version, request) = wire::decode_request(&body).expect("a request");
     heard.send(request.monotonic_ms).await.expect("the test listens");
     let answer = UplinkAnswer { receipts: Vec::new(), down_link: Vec::new(), blobs: Vec::new() };
-    wire::encode_answer(&answer).expect("encodes")
+    wire::encode_answer(version, request.spool_id, &answer).expect("encodes")
 }
 
 /// A way to `to` whose connections swallow everything, once `hole` says so; those made later work.
@@ -85,7 +85,7 @@ fn heartbeat(monotonic_ms: u64) -> Parcel {
         down_link_held: Vec::new(),
         blob_offers: Vec::new(),
     };
-    Parcel::Request(wire::encode_request(&request).expect("encodes"))
+    Parcel::Request { spool_id: request.spool_id, envelope: wire::encode_request(&request).expect("encodes") }
 }
 
 #[tokio::test]

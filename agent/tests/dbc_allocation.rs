@@ -1,10 +1,11 @@
 //! Decoding by a DBC file costs no memory per frame.
 //!
 //! Promise: finding a frame's message and reading all its signals (scaled, signed, float, multiplexed, with texts, and
-//! those that have no value) allocates nothing.
+//! those that have no value) allocates nothing, nor does putting a group of several frames together, after the first.
 
 use milepost_agent::source::can::CanId;
 use milepost_agent::source::can::dbc::Database;
+use milepost_agent::source::can::transport::{self, Transport};
 
 const FILE: &str = r#"BO_ 500 Lamp: 8 X
  SG_ Level : 7|12@0- (-0.5,3) [0|0] "%" X
@@ -43,4 +44,28 @@ fn a_frame_allocates_nothing() {
     });
     assert!(values > 20 && texts > 1 && faults > 5, "{values} values, {texts} texts, {faults} faults");
     assert_eq!(cost.count_total, 0);
+}
+
+#[test]
+fn a_group_of_several_frames_allocates_nothing() {
+    let (database, faults) = Database::parse(b"BO_ 2566848766 G: 10 X\n SG_ Last : 72|8@1+ (0.5,10) [0|0] \"kPa\" X\n");
+    assert_eq!(faults, []);
+    let frames: [(u32, [u8; 8]); 3] = [
+        (0x1CEC_FF00, [32, 10, 0, 2, 0xff, 0, 0xff, 0]),
+        (0x1CEB_FF00, [1, 1, 2, 3, 4, 5, 6, 7]),
+        (0x1CEB_FF00, [2, 8, 9, 10, 0xff, 0xff, 0xff, 0xff]),
+    ];
+    let (mut transport, mut values) = (Transport::default(), Vec::with_capacity(8));
+    let mut pass = || {
+        for (id, data) in &frames {
+            let address = transport::address(CanId::Extended(*id)).expect("of a transfer");
+            if let Ok(Some(group)) = transport.push(address, data) {
+                let message = database.find_group(&group).expect("of the file");
+                values.extend(message.values(group.data).filter_map(|(_, sample)| Some(sample.ok()?.value)));
+            }
+        }
+    };
+    pass();
+    let cost = allocation_counter::measure(pass);
+    assert_eq!((values, cost.count_total), (vec![15.0, 15.0], 0));
 }

@@ -1,9 +1,11 @@
 //! The gpsd source against a real gpsd, fed by gpsfake with the project's own recording.
 //!
-//! The recording's GGA sentences name no satellites, which gpsd takes for "no fix": it is fed the RMC sentences alone.
+//! The recording's GGA sentences name no satellites, which gpsd takes for "no fix": it is fed the RMC sentences alone, or
+//! with satellites, dilution and height made up beside the recorded times and places.
 //!
 //! Promise: what gpsd makes of the recording arrives as dated positions that lie where the recording's own sentences
-//! say; gpsd going away is told once, and it is heard again when it is back. Without gpsd the test says so.
+//! say, with satellites, dilution, height and error where the log has them, and without where it has not; gpsd going away
+//! is told once, and it is heard again when it is back. Without gpsd the tests say so.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -18,9 +20,11 @@ use milepost_agent::source::gnss::FixPolicy;
 use milepost_agent::source::gpsd::GpsdServer;
 use milepost_agent::source::nmea::Decoder;
 use milepost_agent::source::{self, SourceLink, SourceNews};
-use milepost_proto::Reading;
+use milepost_proto::reading::FixType;
+use milepost_proto::{Position, Reading};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -34,14 +38,12 @@ struct Gpsfake {
 }
 
 impl Gpsfake {
-    /// Plays the recording over and over on `port`.
-    fn start(port: u16) -> Self {
+    /// Plays these sentences over and over on `port`.
+    fn start(port: u16, sentences: &str) -> Self {
         use std::os::unix::process::CommandExt as _;
         let folder = tempfile::tempdir().expect("folder");
         let log = folder.path().join("drive.nmea");
-        let recorded = std::fs::read_to_string(recording()).expect("recording");
-        let rmc = recorded.lines().filter(|line| line.starts_with("$GPRMC"));
-        std::fs::write(&log, rmc.map(|line| format!("{line}\r\n")).collect::<String>()).expect("log");
+        std::fs::write(&log, sentences).expect("log");
         let mut gpsfake = Command::new("gpsfake");
         gpsfake.args(["-q", "-c", "0.05", "-P", &port.to_string()]).arg(log);
         gpsfake.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
@@ -56,6 +58,47 @@ impl Drop for Gpsfake {
         }
         self.child.wait().ok();
     }
+}
+
+/// The recording's RMC sentences alone.
+fn bare() -> String {
+    let recorded = std::fs::read_to_string(recording()).expect("recording");
+    let rmc = recorded.lines().filter(|line| line.starts_with("$GPRMC"));
+    rmc.map(|line| format!("{line}\r\n")).collect()
+}
+
+const HDOP: f64 = 1.4;
+const ALTITUDE_CM: i32 = 1_250;
+/// gpsd estimates the horizontal error (eph) as the dilution times 19 m, for a receiver that gives none.
+const ACCURACY_CM: u32 = 2_660;
+
+/// The recording with four to eight satellites, dilution and height; and the satellites by time of day.
+fn full() -> (String, BTreeMap<String, u8>) {
+    let recorded = std::fs::read_to_string(recording()).expect("recording");
+    let (mut log, mut satellites) = (String::new(), BTreeMap::new());
+    let (rmc, gga): (Vec<&str>, Vec<&str>) =
+        recorded.lines().filter(|line| line.starts_with('$')).partition(|line| line.starts_with("$GPRMC"));
+    for ((rmc, gga), used) in rmc.iter().zip(gga).zip((4..=8_u8).cycle()) {
+        let place: Vec<&str> = gga.split(',').skip(1).take(5).collect();
+        let prn = |n: u8| 2 + 3 * n;
+        let used_prns: Vec<String> =
+            (0..12).map(|n| if n < used { format!("{:02}", prn(n)) } else { String::new() }).collect();
+        let sky = |n: u8| format!("{:02},{},{},{}", prn(n), 20 + n, 40 * u32::from(n), 30 + n);
+        let sentences = [
+            format!("GPGGA,{},1,{used:02},{HDOP},12.5,M,-17.0,M,,", place.join(",")),
+            format!("GPGSA,A,3,{},2.1,{HDOP},1.6", used_prns.join(",")),
+            format!("GPGSV,2,1,08,{}", [0, 1, 2, 3].map(sky).join(",")),
+            format!("GPGSV,2,2,08,{}", [4, 5, 6, 7].map(sky).join(",")),
+        ];
+        for body in sentences {
+            let checksum = body.bytes().fold(0, |sum, byte| sum ^ byte);
+            log.push_str(&format!("${body}*{checksum:02X}\r\n"));
+        }
+        log.push_str(&format!("{rmc}\r\n"));
+        let time = place[0];
+        satellites.insert(format!("{}:{}:{}.000Z", &time[..2], &time[2..4], &time[4..6]), used);
+    }
+    (log, satellites)
 }
 
 fn recording() -> PathBuf {
@@ -92,21 +135,42 @@ async fn next(events: &mut mpsc::Receiver<Event>) -> SourceNews {
     }
 }
 
+/// The next positions and their times of day.
+async fn next_positions(events: &mut mpsc::Receiver<Event>) -> Vec<(Option<String>, Position)> {
+    let SourceNews::Observed { observations, .. } = next(events).await else { return Vec::new() };
+    let positions = observations.into_iter().map(|observation| {
+        let Reading::Position(position) = observation.reading else { panic!("a position") };
+        (observation.event_time.map(|time| time.to_string()[11..].to_owned()), position)
+    });
+    positions.collect()
+}
+
 /// Compares the next fixes with the recording; says how many were compared.
 async fn compare_fixes(events: &mut mpsc::Receiver<Event>, places: &BTreeMap<String, (f64, f64)>) -> usize {
     let mut compared = 0;
     while compared < FIXES {
-        let SourceNews::Observed { observations, .. } = next(events).await else { continue };
-        for observation in observations {
-            let Reading::Position(position) = observation.reading else { panic!("a position") };
-            let time = observation.event_time.expect("dated by the clock of the recording").to_string();
-            let (lat, lon) =
-                places.get(&time[11..]).copied().unwrap_or_else(|| panic!("nothing was recorded at {time}"));
+        for (time, position) in next_positions(events).await {
+            let time = time.expect("dated by the clock of the recording");
+            let (lat, lon) = places.get(&time).copied().unwrap_or_else(|| panic!("nothing was recorded at {time}"));
+            assert_eq!((position.satellites, position.hdop_centi), (None, None), "at {time}");
             assert!((position.lat_deg() - lat).abs() < 1e-6 && (position.lon_deg() - lon).abs() < 1e-6, "at {time}");
             compared += 1;
         }
     }
     compared
+}
+
+/// The source under test, with its news and what ends it.
+fn listen(port: u16) -> (mpsc::Receiver<Event>, JoinHandle<()>, CancellationToken) {
+    let server = GpsdServer { host: "127.0.0.1".to_owned(), port, device: None, fixes: FixPolicy::default() };
+    let (sender, events) = mpsc::channel(EVENTS_MAX);
+    let shutdown = CancellationToken::new();
+    let began = "2019-10-31T23:00:00Z".parse().expect("time");
+    let link = SourceLink::new("gpsd", sender, Clock::replay(began, 1.0));
+    let kind = SourceKind::Gpsd(server);
+    let config = SourceConfig { name: "gpsd".to_owned(), kind, bus: BusConfig::default() };
+    let source = source::spawn(&config, link, shutdown.clone());
+    (events, source, shutdown)
 }
 
 #[tokio::test]
@@ -117,18 +181,8 @@ async fn a_real_gpsd_is_heard_lost_and_heard_again() {
     }
     let places = recorded();
     let port = free_port();
-    let kind =
-        SourceKind::Gpsd(GpsdServer { host: "127.0.0.1".to_owned(), port, device: None, fixes: FixPolicy::default() });
-    let gpsd = Gpsfake::start(port);
-    let (sender, mut events) = mpsc::channel(EVENTS_MAX);
-    let shutdown = CancellationToken::new();
-    let began = "2019-10-31T23:00:00Z".parse().expect("time");
-    let link = SourceLink::new("gpsd", sender, Clock::replay(began, 1.0));
-    let source = source::spawn(
-        &SourceConfig { name: "gpsd".to_owned(), kind, bus: BusConfig::default() },
-        link,
-        shutdown.clone(),
-    );
+    let gpsd = Gpsfake::start(port, &bare());
+    let (mut events, source, shutdown) = listen(port);
 
     assert_eq!(compare_fixes(&mut events, &places).await, FIXES);
     drop(gpsd);
@@ -139,8 +193,40 @@ async fn a_real_gpsd_is_heard_lost_and_heard_again() {
     };
     assert!(why.contains("gpsd"), "{why}");
     assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err(), "gpsd is gone");
-    let _gpsd = Gpsfake::start(port);
+    let _gpsd = Gpsfake::start(port, &bare());
     assert_eq!(compare_fixes(&mut events, &places).await, FIXES);
+    shutdown.cancel();
+    source.await.expect("source");
+}
+
+/// gpsd tells of the satellites in another report than of the place: both belong to one fix.
+#[tokio::test]
+async fn satellites_dilution_height_and_error_arrive_where_the_log_has_them() {
+    if !is_installed() {
+        eprintln!("skipped: no gpsd");
+        return;
+    }
+    let (log, satellites) = full();
+    let (places, port) = (recorded(), free_port());
+    let _gpsd = Gpsfake::start(port, &log);
+    let (mut events, source, shutdown) = listen(port);
+    let mut compared = 0;
+    while compared < FIXES {
+        for (time, position) in next_positions(&mut events).await {
+            // The first epoch may have begun before anybody listened, and before gpsd had heard a date.
+            let Some(time) = time.filter(|_| position.satellites.is_some() && position.altitude_cm.is_some()) else {
+                assert_eq!(compared, 0, "{position:?}");
+                continue;
+            };
+            let (lat, lon) = places.get(&time).copied().unwrap_or_else(|| panic!("nothing was recorded at {time}"));
+            assert!((position.lat_deg() - lat).abs() < 1e-6 && (position.lon_deg() - lon).abs() < 1e-6, "at {time}");
+            let found = (position.satellites, position.hdop_centi, position.altitude_cm, position.accuracy_cm);
+            let expected = (satellites.get(&time).copied(), Some(140), Some(ALTITUDE_CM), Some(ACCURACY_CM));
+            assert_eq!(found, expected, "at {time}");
+            assert_eq!(position.fix, FixType::Fix3d);
+            compared += 1;
+        }
+    }
     shutdown.cancel();
     source.await.expect("source");
 }

@@ -2,17 +2,20 @@
 //!
 //! Promise: engine speed and wheel-based speed equal cantools in every frame where the sender gives a value, and what
 //! canboat knows of the same groups is equal to its printed digits. cantools does not mask codes that are no values; those
-//! must be absent here. Transfers of several frames, trouble codes and lamps are equal, and none is found that the oracle
+//! must be absent here. Transfers of several frames, also as a DBC file reads them, trouble codes and lamps are equal, and
+//! none is found that the oracle
 //! does not have.
 
 #[path = "corpus/files.rs"]
 mod files;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use milepost_agent::decode;
+use milepost_agent::source::can::dbc::Database;
 use milepost_agent::source::can::j1939::Address;
 use milepost_agent::source::can::transport::{CONTROL_PGN, DATA_PGN, Transport};
 use milepost_agent::source::can::trouble_code::{Lamp, ListKind};
@@ -126,6 +129,52 @@ fn transfers_of_several_frames_are_equal() {
     }
     eprintln!("transfers equal: {compared:?}");
     assert!(compared.get("complete").is_some_and(|count| *count > 50), "the corpus is incomplete");
+}
+
+/// The longest transfer of the corpus, bytes.
+const TRANSFER_BYTES: usize = 39;
+
+/// A file with each byte of a group as a signal, whoever sends it; what is read by it is compared as data.
+#[test]
+fn a_dbc_file_reads_of_each_transfer_the_data_the_oracle_has() {
+    let Some(root) = files::shared_data() else { return };
+    let mut compared = 0;
+    for log in files::logs(&root.join("can/j1939")) {
+        let rows: Vec<TransferRow> = rows_beside(&log, "tp.jsonl");
+        let mut complete: Vec<_> = rows.into_iter().filter(|row| row.status == "complete").collect();
+        complete.sort_by_key(|row| row.last);
+        let groups: BTreeSet<u32> = complete.iter().map(|row| row.pgn).collect();
+        let (database, faults) = Database::parse(groups.into_iter().map(bytewise).collect::<String>().as_bytes());
+        assert_eq!(faults, []);
+        let (mut out, mut faults) = (Vec::new(), Vec::new());
+        decode::can_by(&database, &*fs::read(&log).expect("log"), &mut out, &mut faults).expect("in memory");
+        let lines: Vec<serde_json::Value> = files::rows(&String::from_utf8(out).expect("text"));
+        let name = |line: &serde_json::Value| line["name"].as_str().unwrap_or_default().to_owned();
+        let found: Vec<_> = lines.iter().map(|line| (name(line), values(line))).collect();
+        let expected: Vec<_> = complete.iter().map(|row| (format!("P{}", row.pgn), bytes(&row.data))).collect();
+        assert_eq!(found, expected, "{}", log.display());
+        compared += found.len();
+    }
+    eprintln!("{compared} transfers read by a DBC file equal");
+    assert!(compared > 50, "the corpus is incomplete");
+}
+
+fn bytewise(pgn: u32) -> String {
+    let id = 0x9800_00fe_u32 | pgn << 8;
+    let signals = (0..TRANSFER_BYTES).map(|at| format!(" SG_ B{at:02} : {}|8@1+ (1,0) [0|0] \"\" X\n", at * 8));
+    std::iter::once(format!("BO_ {id} P{pgn}: {TRANSFER_BYTES} X\n")).chain(signals).collect()
+}
+
+/// The values of a line's signals, in the order of their bytes.
+fn values(line: &serde_json::Value) -> Vec<f64> {
+    let value = |at| line["signals"][format!("B{at:02}")]["v"].as_f64();
+    (0..TRANSFER_BYTES).map_while(value).collect()
+}
+
+/// The bytes that hexadecimal digits stand for, as values.
+fn bytes(digits: &str) -> Vec<f64> {
+    let byte = |at| u8::from_str_radix(&digits[at..at + 2], 16).expect("hexadecimal").into();
+    (0..digits.len()).step_by(2).map(byte).collect()
 }
 
 /// The groups that several frames gave, by the index of the last frame: sender, number, data in hexadecimal.

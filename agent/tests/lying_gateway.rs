@@ -71,6 +71,7 @@ impl Bench {
             boot_id: BootId([2; 16]),
             spool,
             opened,
+            absence: None,
             down_link,
             status: status_sender,
             trip: watch::channel(None).0,
@@ -119,9 +120,10 @@ async fn serve(exchanges: mpsc::Sender<Exchange>) -> SocketAddr {
 
 async fn exchange(State(exchanges): State<mpsc::Sender<Exchange>>, body: Bytes) -> Vec<u8> {
     let (reply, answer) = oneshot::channel();
-    exchanges.send((wire::decode_request(&body).expect("a request"), reply)).await.expect("the test listens");
+    let (version, request) = wire::decode_request(&body).expect("a request");
+    exchanges.send((request, reply)).await.expect("the test listens");
     // A test that is over drops the exchange.
-    answer.await.map(|answer| wire::encode_answer(&answer).expect("encodes")).unwrap_or_default()
+    answer.await.map(|answer| wire::encode_answer(version, SPOOL, &answer).expect("encodes")).unwrap_or_default()
 }
 
 fn no_tls() -> rustls::ClientConfig {

@@ -3,6 +3,8 @@
 //! Promise: exit status 0 means it did what was asked; 1 that it could not, with the reason on standard error; 2 that the
 //! command or its configuration has mistakes, all of which are listed. What programs read goes to standard output, what people read to standard error.
 
+mod keep;
+
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -46,6 +48,14 @@ enum Command {
     /// What Odoo is owed.
     #[command(subcommand)]
     Effect(Effect),
+    /// What is held, missing and lost, of one device or of the fleet.
+    Custody(keep::Custody),
+    /// Copy the store to a new file, also while the gateway serves it.
+    Backup(keep::BackUp),
+    /// Put a backup in the store's place; stop the gateway first.
+    Restore(keep::Restore),
+    /// Say whether a store keeps what it promises.
+    Verify(keep::Verify),
 }
 
 #[derive(Debug, Args)]
@@ -150,6 +160,10 @@ pub async fn run(cli: Cli, shutdown: CancellationToken) -> anyhow::Result<ExitCo
         Command::Key(command) => run_key(command).await?,
         Command::Device(command) => run_device(command).await?,
         Command::Effect(command) => run_effect(command).await?,
+        Command::Custody(command) => keep::custody(&command)?,
+        Command::Backup(command) => keep::back_up(&command)?,
+        Command::Restore(command) => keep::restore(&command)?,
+        Command::Verify(command) => return keep::verify(&command),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -3,6 +3,7 @@
 //! Promise: every mistake is reported at once, each with its line and its mend; what loads is complete and consistent in
 //! itself. Paths in the file are relative to the file. No secret is ever in the file: it names where the key is.
 
+pub mod limits;
 pub mod odoo;
 pub mod roster;
 pub mod rules;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use milepost_proto::FleetId;
 use milepost_proto::config_table::{ConfigFault, Document, Table};
 
+pub use self::limits::{CustodySection, LimitsSection, RetentionSection};
 pub use self::odoo::{KeySource, OdooMode, OdooSection};
 pub use self::roster::{DeviceEntry, VehicleEntry};
 use crate::milestone::Rules;
@@ -41,6 +43,10 @@ pub struct Config {
     pub plan: Option<PathBuf>,
     /// What the engine decides by.
     pub rules: Rules,
+    /// When missing evidence is trouble.
+    pub custody: CustodySection,
+    /// What is dropped when it is old.
+    pub retention: RetentionSection,
 }
 
 /// `[ingest]`
@@ -54,6 +60,8 @@ pub struct IngestSection {
     pub key: PathBuf,
     /// The CA that signs this fleet's devices, PEM.
     pub client_ca: PathBuf,
+    /// How much one device may ask for.
+    pub limits: LimitsSection,
 }
 
 /// Why a configuration cannot be used.
@@ -127,6 +135,8 @@ impl Config {
         let devices = roster::read_devices(&mut root);
         let plan = root.get::<PathBuf>("plan").map(|path| folder.join(path));
         let rules = root.table("rules").map(rules::read).unwrap_or_default();
+        let custody = root.table("custody").map(limits::read_custody).unwrap_or_default();
+        let retention = root.table("retention").map(limits::read_retention).unwrap_or_default();
         root.finish();
         Some(Self {
             fleet: fleet?,
@@ -141,6 +151,8 @@ impl Config {
             vehicles,
             plan,
             rules,
+            custody,
+            retention,
         })
     }
 }
@@ -150,8 +162,9 @@ fn read_ingest(mut table: Table<'_>, folder: &Path) -> Option<IngestSection> {
     let certificate = required_path(&mut table, "certificate", folder);
     let key = required_path(&mut table, "key", folder);
     let client_ca = required_path(&mut table, "client_ca", folder);
+    let limits = limits::read_limits(&mut table);
     table.finish();
-    Some(IngestSection { listen: listen?, certificate: certificate?, key: key?, client_ca: client_ca? })
+    Some(IngestSection { listen: listen?, certificate: certificate?, key: key?, client_ca: client_ca?, limits })
 }
 
 fn required_path(table: &mut Table<'_>, key: &str, folder: &Path) -> Option<PathBuf> {

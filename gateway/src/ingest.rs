@@ -4,14 +4,16 @@
 //! it names is durable; whatever a peer sends is answered in one clear sentence and counted by kind, and never stops
 //! what others send. Nothing here waits for Odoo or for the fold. What is in memory at once is bounded: at most
 //! [`CONNECTIONS_MAX`] connections and [`REQUESTS_MAX`](places::REQUESTS_MAX) bodies, each within the wire's own bounds;
-//! beyond that, or beyond its own share of that, a device is told when to come again.
+//! beyond that (503), or beyond its own share of that and its own [allowance] (429), a device is told when to come again.
 
+pub mod allowance;
 pub mod batches;
 pub mod blobs;
 pub mod door;
 pub mod evidence;
 pub mod inspect;
 pub mod peer;
+pub mod per_device;
 pub mod places;
 pub mod refusal;
 pub mod tls;
@@ -23,7 +25,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::http::Request;
+use axum::http::{Request, header};
 use axum::routing::{post, put};
 use axum_server::Handle;
 use axum_server::tls::TlsInfo;
@@ -32,10 +34,13 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use milepost_proto::FleetId;
 use tokio_util::sync::CancellationToken;
 
+use self::allowance::Allowances;
 use self::door::Door;
 use self::peer::Peer;
+use self::per_device::PerDevice;
 use self::places::{Place, Places};
 use self::refusal::Refused;
+use crate::config::LimitsSection;
 use crate::metrics::Metrics;
 use crate::store::roster::{self, Standing};
 use crate::store::{Store, device_key};
@@ -61,15 +66,18 @@ pub struct Ingest {
     fleets: Vec<FleetId>,
     metrics: Metrics,
     places: Places,
+    limits: LimitsSection,
+    allowances: Allowances,
     log_allowance: DefaultDirectRateLimiter,
 }
 
 impl Ingest {
-    /// Takes custody for `fleets` into `store`.
+    /// Takes custody for `fleets` into `store`, of each device within `limits`.
     #[must_use]
-    pub fn new(store: Store, fleets: Vec<FleetId>, metrics: Metrics) -> Arc<Self> {
+    pub fn new(store: Store, fleets: Vec<FleetId>, metrics: Metrics, limits: LimitsSection) -> Arc<Self> {
         let log_allowance = RateLimiter::direct(Quota::per_minute(REFUSALS_LOGGED_PER_MINUTE));
-        Arc::new(Self { store, fleets, metrics, places: Places::default(), log_allowance })
+        let allowances = Allowances::new(&limits);
+        Arc::new(Self { store, fleets, metrics, places: Places::default(), limits, allowances, log_allowance })
     }
 
     /// Who sent the request, if they may hand anything over.
@@ -91,7 +99,11 @@ impl Ingest {
         }
     }
 
-    fn place(&self, peer: &Peer) -> Result<Place<'_>, Refused> {
+    /// A place for a request of `peer`, whose body is as long as it says, or as long as it may be.
+    fn place(&self, peer: &Peer, request: &Request<Body>, bytes_max: usize) -> Result<Place<'_>, Refused> {
+        let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+        let bytes = declared.and_then(|length| length.parse().ok()).unwrap_or(bytes_max).min(bytes_max);
+        self.allowances.take(peer, bytes).map_err(|wait| Refused::TooMuch { wait })?;
         self.places.take(peer).ok_or(Refused::Busy)
     }
 
@@ -133,7 +145,8 @@ pub async fn serve(
     let handle = Handle::new();
     let noted = Arc::clone(&ingest);
     let tls = RustlsAcceptor::new(RustlsConfig::from_config(tls)).acceptor(Door::new(CONNECTIONS_MAX));
-    let mut server = axum_server::from_tcp(listener)?.acceptor(tls);
+    let acceptor = PerDevice::new(tls, ingest.limits.connections);
+    let mut server = axum_server::from_tcp(listener)?.acceptor(acceptor);
     server.http_builder().http1().header_read_timeout(SILENCE_MAX);
     server.http_builder().http2().keep_alive_interval(SILENCE_MAX).keep_alive_timeout(PING_TIMEOUT);
     let server = server

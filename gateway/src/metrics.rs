@@ -17,6 +17,7 @@ use prometheus_client::registry::{Metric, Registry, Unit};
 use crate::milestone::{MilestoneKind, Status};
 use crate::store::accept::SealState;
 use crate::store::commit::status_word;
+use crate::store::loss::LossReason;
 
 /// A label whose value is one of the gateway's own words.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -31,6 +32,13 @@ pub struct Revision {
     status: &'static str,
 }
 
+/// Labels of a loss.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct LossLabels {
+    lane: &'static str,
+    reason: &'static str,
+}
+
 /// All figures of a gateway; clones count into the same.
 #[derive(Clone)]
 pub struct Metrics {
@@ -41,6 +49,12 @@ pub struct Metrics {
     pub chunks: Family<Kind, Counter>,
     /// Records received, by lane, sent again ones too.
     pub records: Family<Kind, Counter>,
+    /// Records that devices report as lost, by lane and reason.
+    pub lost: Family<LossLabels, Counter>,
+    /// Sequences missing below ones that are held, by lane.
+    pub missing: Family<Kind, Gauge>,
+    /// Records dropped by retention.
+    pub dropped_records: Counter,
     /// Evidence chunks by the state of their seal.
     pub seals: Family<Kind, Counter>,
     /// Connections refused before a request, by reason.
@@ -83,6 +97,14 @@ impl Metrics {
                 "Connections refused before any request, by reason",
                 Family::default(),
             ),
+            lost: add(&mut registry, "records_lost", "Records reported as lost by lane and reason", Family::default()),
+            missing: add(
+                &mut registry,
+                "sequences_missing",
+                "Sequences missing below held ones by lane",
+                Family::default(),
+            ),
+            dropped_records: add(&mut registry, "records_dropped", "Records dropped by retention", Counter::default()),
             receipt_s: seconds(&mut registry, "receipt", "From request to durable receipt", 0.001),
             record_age_s: seconds(&mut registry, "record_age", "Age of the oldest record of a chunk at receipt", 0.1),
             receipt_to_milestone_s: seconds(&mut registry, "receipt_to_milestone", "From receipt to milestone", 0.001),
@@ -122,6 +144,22 @@ impl Metrics {
     /// Counts records received.
     pub fn records(&self, lane: Lane, records: u64) {
         self.records.get_or_create(&Kind { kind: lane.as_str() }).inc_by(records);
+    }
+
+    /// Counts records reported as lost.
+    pub fn lost(&self, lane: Lane, reason: LossReason, records: u64) {
+        self.lost.get_or_create(&LossLabels { lane: lane.as_str(), reason: reason.as_str() }).inc_by(records);
+    }
+
+    /// Sets how many sequences are missing, from the sums of all lanes, each with its word.
+    pub fn missing(&self, lanes: impl Iterator<Item = (&'static str, u64)>) {
+        let mut sums = Lane::ALL.map(|lane| (lane.as_str(), 0_u64));
+        for (word, missing) in lanes {
+            sums.iter_mut().filter(|(lane, _)| *lane == word).for_each(|(_, sum)| *sum = sum.saturating_add(missing));
+        }
+        for (kind, sum) in sums {
+            self.missing.get_or_create(&Kind { kind }).set(i64::try_from(sum).unwrap_or(i64::MAX));
+        }
     }
 
     /// Counts an evidence chunk.

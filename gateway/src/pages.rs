@@ -83,7 +83,7 @@ pub fn paths() -> impl Iterator<Item = &'static str> {
 }
 
 /// Every route; the guard stands before all of them.
-fn routes() -> [(&'static str, MethodRouter<PageState>); 13] {
+fn routes() -> [(&'static str, MethodRouter<PageState>); 15] {
     [
         ("/", get(board::board)),
         ("/shipments/{*id}", get(shipment::shipment)),
@@ -94,6 +94,8 @@ fn routes() -> [(&'static str, MethodRouter<PageState>); 13] {
         ("/api/v1/shipments", get(api::shipments)),
         ("/api/v1/vehicles", get(api::vehicles)),
         ("/api/v1/outbox", get(api::outbox)),
+        ("/v1/devices/{id}/custody", get(api::device_custody)),
+        ("/v1/custody", get(api::fleet_custody)),
         ("/metrics", get(api::metrics)),
         ("/healthz", get(api::healthz)),
         ("/static/milepost.css", get(look::stylesheet)),

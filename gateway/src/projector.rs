@@ -6,6 +6,7 @@
 //! transaction, so dying anywhere costs one round of work and nothing else.
 
 pub mod announce;
+pub mod floor;
 pub mod gather;
 pub mod round;
 

@@ -8,6 +8,7 @@
 pub mod lock;
 pub mod orders;
 pub mod roster;
+pub mod upkeep;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::lock::Lock;
+use self::upkeep::Upkeep;
 use crate::config::{Config, OdooSection};
 use crate::ingest::{self, Ingest};
 use crate::metrics::Metrics;
@@ -79,7 +81,7 @@ pub async fn start(config: &Config, shutdown: CancellationToken) -> anyhow::Resu
     let ingest_address = listener.local_addr().context("the ingest listener has no address")?;
     let section = &config.ingest;
     let tls = ingest::tls::server_config(&section.certificate, &section.key, &section.client_ca)?;
-    let hands = Ingest::new(store.clone(), fleets.clone(), metrics.clone());
+    let hands = Ingest::new(store.clone(), fleets.clone(), metrics.clone(), section.limits);
     let stop = shutdown.clone();
     tasks.spawn(async move { ingest::serve(listener, tls, hands, stop).await.context("serving devices failed") });
 
@@ -92,6 +94,19 @@ pub async fn start(config: &Config, shutdown: CancellationToken) -> anyhow::Resu
     let fold = projector::run(store.clone(), fleets, config.rules.clone(), metrics.clone(), shutdown.clone());
     tasks.spawn(async move {
         fold.await;
+        Ok(())
+    });
+    let upkeep = Upkeep {
+        store: store.clone(),
+        fleet_id: config.fleet.clone(),
+        rules: config.rules.clone(),
+        custody: config.custody,
+        retention: config.retention,
+        metrics: metrics.clone(),
+    };
+    let keeping = upkeep.run(shutdown.clone());
+    tasks.spawn(async move {
+        keeping.await;
         Ok(())
     });
     if let Some(odoo) = &config.odoo {

@@ -7,24 +7,31 @@
 //! what follows from them, and the other files each own one subject.
 
 pub mod accept;
+pub mod backup;
 pub mod blob;
 pub mod board;
 pub mod case;
 pub mod chain;
 pub mod column;
 pub mod commit;
+pub mod custody;
 pub mod device_key;
 pub mod down_link;
+pub mod fold_floor;
 pub mod journal;
+pub mod lane;
 pub mod lane_range;
+pub mod loss;
 pub mod mark;
 pub mod migration;
 pub mod outbox;
 pub mod people;
 pub mod plan;
 pub mod refold;
+pub mod retention;
 pub mod roster;
 pub mod spool;
+pub mod verify;
 pub mod writer;
 
 use std::path::{Path, PathBuf};
@@ -154,6 +161,12 @@ impl Store {
     #[must_use]
     pub fn commits(&self) -> watch::Receiver<u64> {
         self.writer.commits()
+    }
+
+    /// How many writes wait to be applied now.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.writer.waiting()
     }
 
     /// Whether the writer has stopped.

@@ -1,5 +1,11 @@
 //! A whole gateway on loopback, with real mutual TLS, met by devices that behave well and badly.
 
+#[path = "custody/answer.rs"]
+mod answer;
+#[path = "custody/backup.rs"]
+mod backup;
+#[path = "custody/limits.rs"]
+mod limits;
 #[path = "custody/world.rs"]
 mod world;
 

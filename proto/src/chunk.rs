@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::columns::{self, Rows};
 use crate::id::BootId;
 use crate::ranges::SequenceRange;
 use crate::reading::Gap;
@@ -29,11 +30,14 @@ pub struct Chunk {
     pub range: SequenceRange,
     /// CRC-32 of `body`.
     pub checksum: u32,
-    /// A [`ChunkBody`] in postcard.
+    /// A [`ChunkBody`]: its first byte tells the form, see [`Chunk::open`].
     pub body: Vec<u8>,
 }
 
 /// What a chunk holds.
+///
+/// Its places as an enum, 0 to 2, are the first byte of bodies in postcard; the next ones are taken by `columns`, so this
+/// enum gets no more variants: another kind of body gets another first byte in [`Chunk::open`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum ChunkBody {
     /// One record per sequence of the chunk's range, in order, all recorded in one boot.
@@ -110,23 +114,33 @@ impl Chunk {
     ///
     /// # Errors
     /// [`ChunkFault::TooMany`] above [`CHUNK_RECORDS_MAX`], [`ChunkFault::Count`] for no records at all.
+    #[expect(clippy::needless_pass_by_value, reason = "whoever seals for good has no more use for the records")]
     pub fn seal(first_sequence: u64, boot_id: BootId, records: Vec<Record>) -> Result<Self, ChunkFault> {
+        Self::seal_so_far(first_sequence, boot_id, &records)
+    }
+
+    /// The same, of records that may still become more: what is sealed so far takes the place of what was before.
+    ///
+    /// # Errors
+    /// As [`Chunk::seal`].
+    pub fn seal_so_far(first_sequence: u64, boot_id: BootId, records: &[Record]) -> Result<Self, ChunkFault> {
         if records.len() > CHUNK_RECORDS_MAX {
             return Err(ChunkFault::TooMany(records.len()));
         }
         let Some(range) = SequenceRange::starting_at(first_sequence, records.len() as u64) else {
             return Err(ChunkFault::Count { range: SequenceRange::single(first_sequence), records: 0 });
         };
-        Self::from_body(range, &ChunkBody::Records { boot_id, records })
+        Self::from_rows(range, boot_id, Rows::All(records))
     }
 
     /// Seals what thinning left of `range`: sequences and records, in order; the other sequences are counted loss.
     ///
     /// # Errors
     /// [`ChunkFault::TooMany`] above [`CHUNK_RECORDS_MAX`], [`ChunkFault::Kept`] for none, or not in order within `range`.
+    #[expect(clippy::needless_pass_by_value, reason = "whoever seals for good has no more use for the records")]
     pub fn seal_thinned(range: SequenceRange, boot_id: BootId, kept: Vec<(u64, Record)>) -> Result<Self, ChunkFault> {
         check_kept(range, &kept)?;
-        Self::from_body(range, &ChunkBody::Thinned { boot_id, kept })
+        Self::from_rows(range, boot_id, Rows::Kept(range.first(), &kept))
     }
 
     /// A gap over `range`.
@@ -134,15 +148,17 @@ impl Chunk {
     /// # Errors
     /// None in practice: a gap always serialises.
     pub fn gap(range: SequenceRange, gap: Gap) -> Result<Self, ChunkFault> {
-        Self::from_body(range, &ChunkBody::Gap(gap))
-    }
-
-    fn from_body(range: SequenceRange, body: &ChunkBody) -> Result<Self, ChunkFault> {
-        let body = postcard::to_stdvec(body).map_err(|error| ChunkFault::Body(error.to_string()))?;
+        let body = postcard::to_stdvec(&ChunkBody::Gap(gap)).map_err(|error| ChunkFault::Body(error.to_string()))?;
         Ok(Self { range, checksum: checksum(&body), body })
     }
 
-    /// Checks the checksum and reads the body.
+    fn from_rows(range: SequenceRange, boot_id: BootId, rows: Rows<'_>) -> Result<Self, ChunkFault> {
+        let body = columns::encode(boot_id, rows).map_err(|error| ChunkFault::Body(error.to_string()))?;
+        Ok(Self { range, checksum: checksum(&body), body })
+    }
+
+    /// Checks the checksum and reads the body, in whichever form it is: a first byte of 0, 1 or 2 is a [`ChunkBody`] in
+    /// postcard (gaps, and records of the first agents), 3 and 4 are columns.
     ///
     /// # Errors
     /// A [`ChunkFault`] that says what is wrong; the chunk is then to be refused, not retried.
@@ -151,7 +167,7 @@ impl Chunk {
         if found != self.checksum {
             return Err(ChunkFault::Checksum { claimed: self.checksum, found });
         }
-        let body: ChunkBody = postcard::from_bytes(&self.body).map_err(|error| ChunkFault::Body(error.to_string()))?;
+        let body = self.read_body()?;
         match &body {
             ChunkBody::Records { records, .. } if records.len() > CHUNK_RECORDS_MAX => {
                 Err(ChunkFault::TooMany(records.len()))
@@ -162,6 +178,21 @@ impl Chunk {
             ChunkBody::Thinned { kept, .. } => check_kept(self.range, kept).map(|()| body),
             ChunkBody::Records { .. } | ChunkBody::Gap(_) => Ok(body),
         }
+    }
+}
+
+impl Chunk {
+    fn read_body(&self) -> Result<ChunkBody, ChunkFault> {
+        let form = self.body.first().copied();
+        if !matches!(form, Some(columns::FORM_RECORDS | columns::FORM_THINNED)) {
+            return postcard::from_bytes(&self.body).map_err(|error| ChunkFault::Body(error.to_string()));
+        }
+        let columns = columns::decode(&self.body, self.range);
+        let (boot_id, kept) = columns.map_err(|fault| ChunkFault::Body(fault.to_string()))?;
+        if form == Some(columns::FORM_THINNED) {
+            return Ok(ChunkBody::Thinned { boot_id, kept });
+        }
+        Ok(ChunkBody::Records { boot_id, records: kept.into_iter().map(|(_, record)| record).collect() })
     }
 }
 

@@ -101,6 +101,19 @@ impl<'d> Table<'d> {
         self.take(key).is_some()
     }
 
+    /// Whether a text is at `key`.
+    pub fn is_text(&mut self, key: &str) -> bool {
+        self.take(key).is_some_and(|value| value.get_ref().as_str().is_some())
+    }
+
+    /// The keys, in file order, for a table whose keys are chosen by whoever writes it.
+    #[must_use]
+    pub fn keys(&self) -> Vec<String> {
+        let mut keys: Vec<_> = self.table.keys().map(|key| (key.span().start, key.get_ref().to_string())).collect();
+        keys.sort();
+        keys.into_iter().map(|(_, key)| key).collect()
+    }
+
     /// The value of `key`, if it is there and of the right type.
     pub fn get<T: FromConfig>(&mut self, key: &str) -> Option<T> {
         let value = self.take(key)?;

@@ -7,6 +7,7 @@
 
 pub mod blob;
 pub mod chunk;
+mod columns;
 pub mod config_table;
 pub mod driver_app;
 pub mod id;

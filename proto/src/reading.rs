@@ -181,6 +181,13 @@ pub enum Health {
         /// The one that was heard.
         heard: String,
     },
+    /// The agent was up but had nowhere to record.
+    SpoolAbsent {
+        /// For how many seconds.
+        seconds: u64,
+        /// What was in the way, in a sentence.
+        why: String,
+    },
 }
 
 /// Why records are missing.

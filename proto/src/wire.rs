@@ -2,39 +2,60 @@
 //!
 //! ```text
 //! offset  0  magic      "MPST"
-//!         4  version    u8, 0 = development wire, not frozen
-//!         5  kind       u8, 1 = request, 2 = answer
-//!         6  length     u32 little-endian, bytes of the payload before compression
-//!        10  checksum   u32 little-endian, CRC-32 of the compressed payload
-//!        14  payload    zstd frame holding postcard
+//!         4  version    u8
+//!         5  kind       u8, and what the version puts after it
 //! ```
 //!
 //! Promise: nothing larger than the bounds below is ever allocated, whatever the bytes say, and each way in which bytes
-//! can be wrong has its own [`WireFault`].
+//! can be wrong has its own [`WireFault`]. Every version that was ever released is still read, and a request is answered in
+//! the version it was asked in; a version from the future is refused by its number, in the same place for ever.
+//!
+//! # Making a new version
+//!
+//! A released version is frozen: its module, the forms of chunk bodies it may carry (`crate::columns`) and the enums of
+//! readings inside them, because an older gateway that cannot read a chunk refuses it, and the agent then lets go of it. So
+//! whatever an older end could not read, be it a field, a form of body or a variant of an enum, comes with a new version:
+//!
+//! 1. copy `wire/v1.rs` to `wire/v2.rs`, change the copy, and add it to [`WireVersion`];
+//! 2. commit golden files of it (`MILEPOST_GOLDEN=write cargo test -p milepost-proto --test golden` writes those that are
+//!    missing and never touches one that is there);
+//! 3. release the gateways first: an agent that is refused for its version waits and asks again, and loses nothing.
 
 use std::io::Read;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
-use crate::chunk::checksum;
+use crate::id::SpoolId;
 use crate::uplink::{
     BATCHES_MAX, BLOB_OFFERS_MAX, CHUNKS_MAX, DOWN_LINK_ITEMS_MAX, RECEIPT_RANGES_MAX, RECEIPTS_MAX, REFUSALS_MAX,
     UplinkAnswer, UplinkRequest,
 };
 
+mod parts;
+mod v0;
+mod v1;
+
 /// Most bytes of an envelope on the wire.
 pub const ENVELOPE_BYTES_MAX: usize = 1024 * 1024;
 /// Most bytes of a payload after decompression.
 pub const PAYLOAD_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// This build's wire version.
-pub const VERSION: u8 = 0;
 /// The media type of an envelope in HTTP.
 pub const CONTENT_TYPE: &str = "application/vnd.milepost.batch";
 
 const MAGIC: [u8; 4] = *b"MPST";
-const HEADER_BYTES: usize = 14;
 const ZSTD_LEVEL: i32 = 3;
+
+/// A version of the wire that this build reads and writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum WireVersion {
+    /// Of the first agents.
+    V0 = 0,
+    /// Chunks by column, and little around them.
+    V1 = 1,
+}
+
+impl WireVersion {
+    /// What this build's agent speaks.
+    pub const CURRENT: Self = Self::V1;
+}
 
 /// What is wrong with some bytes that should be an envelope.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -49,7 +70,7 @@ pub enum WireFault {
     #[error("the first bytes are not MPST")]
     Magic,
     /// A version this build does not speak.
-    #[error("wire version {0} is not spoken here, this build speaks {VERSION}; update the older end")]
+    #[error("wire version {0} is not spoken here, this build speaks 0 to {newest}; update the older end", newest = WireVersion::CURRENT as u8)]
     Version(u8),
     /// An envelope of another kind than expected.
     #[error("envelope kind {0} is not what belongs here")]
@@ -78,40 +99,62 @@ pub enum WireFault {
     },
 }
 
-/// Wraps a request.
+/// Wraps a request, in the version that this build's agent speaks.
 ///
 /// # Errors
 /// [`WireFault::TooLarge`] when it does not fit: send less. [`WireFault::Bound`] when it has too much of something.
 pub fn encode_request(request: &UplinkRequest) -> Result<Vec<u8>, WireFault> {
-    check_request(request)?;
-    encode(Kind::Request, request)
+    encode_request_in(WireVersion::CURRENT, request)
 }
 
-/// Reads a request.
+/// Wraps a request in `version`, as an older agent does.
+///
+/// # Errors
+/// As [`encode_request`].
+pub fn encode_request_in(version: WireVersion, request: &UplinkRequest) -> Result<Vec<u8>, WireFault> {
+    check_request(request)?;
+    match version {
+        WireVersion::V0 => v0::encode_request(request),
+        WireVersion::V1 => v1::encode_request(request),
+    }
+}
+
+/// Reads a request, and the version to answer it in.
 ///
 /// # Errors
 /// The [`WireFault`] that names what is wrong with the bytes.
-pub fn decode_request(bytes: &[u8]) -> Result<UplinkRequest, WireFault> {
-    let request = decode(Kind::Request, bytes)?;
+pub fn decode_request(bytes: &[u8]) -> Result<(WireVersion, UplinkRequest), WireFault> {
+    let opened = open(Kind::Request, bytes)?;
+    let request = match opened.version {
+        WireVersion::V0 => v0::decode_request(opened.rest),
+        WireVersion::V1 => v1::decode_request(opened.kind, opened.rest),
+    }?;
     check_request(&request)?;
-    Ok(request)
+    Ok((opened.version, request))
 }
 
-/// Wraps an answer.
+/// Wraps an answer in the `version` in which spool `asked` was spoken of.
 ///
 /// # Errors
 /// [`WireFault::TooLarge`] when it does not fit, [`WireFault::Bound`] when it has too much of something.
-pub fn encode_answer(answer: &UplinkAnswer) -> Result<Vec<u8>, WireFault> {
+pub fn encode_answer(version: WireVersion, asked: SpoolId, answer: &UplinkAnswer) -> Result<Vec<u8>, WireFault> {
     check_answer(answer)?;
-    encode(Kind::Answer, answer)
+    match version {
+        WireVersion::V0 => v0::encode_answer(answer),
+        WireVersion::V1 => v1::encode_answer(answer, asked),
+    }
 }
 
-/// Reads an answer.
+/// Reads the answer to a request about spool `asked`.
 ///
 /// # Errors
 /// The [`WireFault`] that names what is wrong with the bytes.
-pub fn decode_answer(bytes: &[u8]) -> Result<UplinkAnswer, WireFault> {
-    let answer = decode(Kind::Answer, bytes)?;
+pub fn decode_answer(bytes: &[u8], asked: SpoolId) -> Result<UplinkAnswer, WireFault> {
+    let opened = open(Kind::Answer, bytes)?;
+    let answer = match opened.version {
+        WireVersion::V0 => v0::decode_answer(opened.rest),
+        WireVersion::V1 => v1::decode_answer(opened.kind, opened.rest, asked),
+    }?;
     check_answer(&answer)?;
     Ok(answer)
 }
@@ -122,8 +165,47 @@ enum Kind {
     Answer = 2,
 }
 
+/// An envelope of the right kind.
+struct Opened<'a> {
+    version: WireVersion,
+    /// As it was written.
+    kind: u8,
+    /// What follows the kind.
+    rest: &'a [u8],
+}
+
+fn open(expected: Kind, bytes: &[u8]) -> Result<Opened<'_>, WireFault> {
+    if bytes.len() > ENVELOPE_BYTES_MAX {
+        return Err(WireFault::TooLarge(bytes.len()));
+    }
+    let Some(([m0, m1, m2, m3, version, kind], rest)) = bytes.split_first_chunk() else {
+        return Err(WireFault::Truncated(bytes.len()));
+    };
+    if [*m0, *m1, *m2, *m3] != MAGIC {
+        return Err(WireFault::Magic);
+    }
+    let (version, plain_kind) = match *version {
+        0 => (WireVersion::V0, *kind),
+        1 => (WireVersion::V1, *kind & !v1::COMPRESSED),
+        unknown => return Err(WireFault::Version(unknown)),
+    };
+    if plain_kind != expected as u8 {
+        return Err(WireFault::Kind(*kind));
+    }
+    Ok(Opened { version, kind: *kind, rest })
+}
+
+/// The beginning of an envelope, with room for `more` bytes.
+fn head(version: WireVersion, kind: u8, more: usize) -> Vec<u8> {
+    let mut envelope = Vec::with_capacity(MAGIC.len() + 2 + more);
+    envelope.extend_from_slice(&MAGIC);
+    envelope.extend_from_slice(&[version as u8, kind]);
+    envelope
+}
+
 fn check_request(request: &UplinkRequest) -> Result<(), WireFault> {
     bound("batches", request.batches.len(), BATCHES_MAX)?;
+    bound("held down-link items", request.down_link_held.len(), DOWN_LINK_ITEMS_MAX)?;
     bound("blob offers", request.blob_offers.len(), BLOB_OFFERS_MAX)?;
     request.batches.iter().try_for_each(|batch| bound("chunks in a batch", batch.chunks.len(), CHUNKS_MAX))
 }
@@ -142,52 +224,12 @@ fn bound(what: &'static str, count: usize, max: usize) -> Result<(), WireFault> 
     if count > max { Err(WireFault::Bound { what, count, max }) } else { Ok(()) }
 }
 
-fn encode<T: Serialize>(kind: Kind, message: &T) -> Result<Vec<u8>, WireFault> {
-    let payload = postcard::to_stdvec(message).map_err(|error| WireFault::Payload(error.to_string()))?;
-    if payload.len() > PAYLOAD_BYTES_MAX {
-        return Err(WireFault::TooLarge(payload.len()));
-    }
-    let length = u32::try_from(payload.len()).map_err(|_| WireFault::TooLarge(payload.len()))?;
-    let compressed =
-        zstd::bulk::compress(&payload, ZSTD_LEVEL).map_err(|error| WireFault::Compression(error.to_string()))?;
-    let mut envelope = Vec::with_capacity(HEADER_BYTES + compressed.len());
-    envelope.extend_from_slice(&MAGIC);
-    envelope.extend_from_slice(&[VERSION, kind as u8]);
-    envelope.extend_from_slice(&length.to_le_bytes());
-    envelope.extend_from_slice(&checksum(&compressed).to_le_bytes());
-    envelope.extend_from_slice(&compressed);
-    if envelope.len() > ENVELOPE_BYTES_MAX { Err(WireFault::TooLarge(envelope.len())) } else { Ok(envelope) }
-}
-
-fn decode<T: DeserializeOwned>(kind: Kind, bytes: &[u8]) -> Result<T, WireFault> {
-    if bytes.len() > ENVELOPE_BYTES_MAX {
-        return Err(WireFault::TooLarge(bytes.len()));
-    }
-    let Some((header, compressed)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
-        return Err(WireFault::Truncated(bytes.len()));
-    };
-    let [m0, m1, m2, m3, version, found_kind, l0, l1, l2, l3, c0, c1, c2, c3] = *header;
-    if [m0, m1, m2, m3] != MAGIC {
-        return Err(WireFault::Magic);
-    }
-    if version != VERSION {
-        return Err(WireFault::Version(version));
-    }
-    if found_kind != kind as u8 {
-        return Err(WireFault::Kind(found_kind));
-    }
-    if checksum(compressed) != u32::from_le_bytes([c0, c1, c2, c3]) {
-        return Err(WireFault::Checksum);
-    }
-    let payload = decompress(compressed, u32::from_le_bytes([l0, l1, l2, l3]) as usize)?;
-    postcard::from_bytes(&payload).map_err(|error| WireFault::Payload(error.to_string()))
+fn compress(payload: &[u8]) -> Result<Vec<u8>, WireFault> {
+    zstd::bulk::compress(payload, ZSTD_LEVEL).map_err(|error| WireFault::Compression(error.to_string()))
 }
 
 /// Reads at most one byte more than declared, so a frame that lies about its size costs no more than one that does not.
 fn decompress(compressed: &[u8], declared: usize) -> Result<Vec<u8>, WireFault> {
-    if declared > PAYLOAD_BYTES_MAX {
-        return Err(WireFault::Bomb(PAYLOAD_BYTES_MAX));
-    }
     let failed = |error: std::io::Error| WireFault::Compression(error.to_string());
     let decoder = zstd::stream::read::Decoder::new(compressed).map_err(failed)?;
     let mut payload = Vec::with_capacity(declared.min(64 * 1024));
@@ -202,114 +244,4 @@ fn decompress(compressed: &[u8], declared: usize) -> Result<Vec<u8>, WireFault> 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::uplink::BlobState;
-    use crate::{
-        Batch, BootId, Chunk, Lane, Reading, Receipt, Record, SequenceRange, Sha256, SpoolId, TimeQuality, Timestamp,
-    };
-
-    fn request() -> UplinkRequest {
-        let record = Record {
-            event_time: Timestamp::from_millis(1_622_548_800_000),
-            monotonic_ms: 12,
-            time_quality: TimeQuality::UNKNOWN,
-            reading: Reading::Switch(crate::reading::Switch { name: "ignition".to_owned(), on: true }),
-            seal: None,
-        };
-        let chunk = Chunk::seal(1, BootId([2; 16]), vec![record]).expect("sealed");
-        UplinkRequest {
-            agent_version: "0.1.0".to_owned(),
-            spool_id: SpoolId([1; 16]),
-            boot_id: BootId([2; 16]),
-            monotonic_ms: 99,
-            low_water_mark: Some(Timestamp::EPOCH),
-            batches: vec![Batch { lane: Lane::Event, history: false, chunks: vec![chunk] }],
-            down_link_held: Vec::new(),
-            blob_offers: Vec::new(),
-        }
-    }
-
-    fn damaged(change: impl FnOnce(&mut Vec<u8>)) -> Result<UplinkRequest, WireFault> {
-        let mut bytes = encode_request(&request()).expect("encodes");
-        change(&mut bytes);
-        decode_request(&bytes)
-    }
-
-    #[test]
-    fn what_was_wrapped_unwraps() {
-        assert_eq!(damaged(|_| ()), Ok(request()));
-    }
-
-    #[test]
-    fn each_kind_of_damage_has_its_name() {
-        assert_eq!(damaged(|bytes| bytes.truncate(9)), Err(WireFault::Truncated(9)));
-        assert_eq!(damaged(|bytes| bytes[0] = b'X'), Err(WireFault::Magic));
-        assert_eq!(damaged(|bytes| bytes[4] = 9), Err(WireFault::Version(9)));
-        assert_eq!(damaged(|bytes| bytes[5] = 2), Err(WireFault::Kind(2)));
-        assert_eq!(damaged(|bytes| bytes[20] ^= 0x10), Err(WireFault::Checksum));
-        assert!(matches!(damaged(|bytes| bytes.resize(ENVELOPE_BYTES_MAX + 1, 0)), Err(WireFault::TooLarge(_))));
-    }
-
-    #[test]
-    fn a_flipped_bit_anywhere_is_noticed() {
-        let good = encode_request(&request()).expect("encodes");
-        for bit in 0..good.len() * 8 {
-            let mut bytes = good.clone();
-            bytes[bit / 8] ^= 1 << (bit % 8);
-            assert_ne!(decode_request(&bytes), Ok(request()), "bit {bit}");
-        }
-    }
-
-    /// A frame of zeros, honest or lying about its size, never costs more than the bound.
-    #[test]
-    fn a_decompression_bomb_is_refused() {
-        let compressed = zstd::bulk::compress(&vec![0; 64 * 1024 * 1024], 19).expect("compresses");
-        for declared in [64 * 1024 * 1024_u32, 1000] {
-            let mut bytes = MAGIC.to_vec();
-            bytes.extend_from_slice(&[VERSION, Kind::Request as u8]);
-            bytes.extend_from_slice(&declared.to_le_bytes());
-            bytes.extend_from_slice(&checksum(&compressed).to_le_bytes());
-            bytes.extend_from_slice(&compressed);
-            assert!(matches!(decode_request(&bytes), Err(WireFault::Bomb(_))), "declared {declared}");
-        }
-    }
-
-    #[test]
-    fn too_many_batches_are_refused_on_both_ends() {
-        let mut crowded = request();
-        crowded.batches = vec![crowded.batches[0].clone(); BATCHES_MAX + 1];
-        assert!(matches!(encode_request(&crowded), Err(WireFault::Bound { what: "batches", .. })));
-        let bytes = encode(Kind::Request, &crowded).expect("encodes");
-        assert!(matches!(decode_request(&bytes), Err(WireFault::Bound { what: "batches", .. })));
-    }
-
-    #[test]
-    fn an_answer_with_too_much_of_anything_is_refused_on_both_ends() {
-        let receipt = Receipt {
-            spool_id: SpoolId([1; 16]),
-            lane: Lane::Event,
-            through: 0,
-            accepted: vec![SequenceRange::single(5); RECEIPT_RANGES_MAX],
-            refused: Vec::new(),
-        };
-        let blob = BlobState { sha256: Sha256::of(b""), held: 0, complete: false };
-        let full = UplinkAnswer {
-            receipts: vec![receipt.clone(); RECEIPTS_MAX],
-            down_link: Vec::new(),
-            blobs: vec![blob; BLOB_OFFERS_MAX],
-        };
-        let bytes = encode_answer(&full).expect("encodes");
-        assert_eq!(decode_answer(&bytes), Ok(full.clone()));
-        let check = |answer: UplinkAnswer, expected: &str| {
-            let bytes = encode(Kind::Answer, &answer).expect("encodes");
-            for outcome in [encode_answer(&answer).map(drop), decode_answer(&bytes).map(drop)] {
-                assert!(matches!(outcome, Err(WireFault::Bound { what, .. }) if what == expected), "{outcome:?}");
-            }
-        };
-        check(UplinkAnswer { receipts: vec![receipt.clone(); RECEIPTS_MAX + 1], ..full.clone() }, "receipts");
-        check(UplinkAnswer { blobs: vec![blob; BLOB_OFFERS_MAX + 1], ..full.clone() }, "blob states");
-        let ranges = vec![SequenceRange::single(5); RECEIPT_RANGES_MAX + 1];
-        check(UplinkAnswer { receipts: vec![Receipt { accepted: ranges, ..receipt }], ..full }, "ranges in a receipt");
-    }
-}
+mod tests;

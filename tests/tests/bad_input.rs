@@ -134,3 +134,28 @@ fn a_capture_for_an_unknown_stop_is_refused_and_the_next_one_is_accepted() {
     let metrics = metrics.into_body().read_to_string().expect("text");
     assert!(metrics.contains("unknown_stop"), "{metrics}");
 }
+
+/// A disk that is not there yet, as after a fault in the vehicle's wiring.
+#[test]
+fn an_agent_without_a_disk_starts_says_so_refuses_captures_and_works_once_it_is_there() {
+    let mut house = House::new(&Plan::default()).expect("furnished");
+    house.start_gateway().expect("starts");
+    let config = house.path("agent.toml");
+    let text = std::fs::read_to_string(&config).expect("read");
+    std::fs::write(&config, text.replace("\"spool.db\"", "\"disk/spool.db\"")).expect("written");
+    house.start_agent().expect("starts, for an agent always does");
+    let post = |client_ref: &str| {
+        let action = json!({"client_ref": client_ref, "action": "arrived", "stop": "S1"});
+        let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
+        let mut response = agent.post(format!("{}/v1/driver", house.agent_url())).send_json(action).expect("answers");
+        (response.status().as_u16(), response.body_mut().read_json::<Value>().expect("JSON"))
+    };
+    let (status, answer) = post("a");
+    assert_eq!((status, &answer["code"]), (503, &json!("not_accepted")), "{answer}");
+    let obstacle = house.agent_status().expect("a status")["spool"]["obstacle"].to_string();
+    assert!(obstacle.contains("unable to open"), "{obstacle}");
+
+    std::fs::create_dir(house.path("disk")).expect("the disk appears");
+    wait::until_true("a capture to be accepted", LIMIT, || post("a").0 == 201);
+    house.wait_until_drained(LIMIT);
+}

@@ -1,7 +1,8 @@
 //! The real agent on real CAN interfaces: a kernel's `vcan0`, its `slcan0`, and a serial line that speaks as an adapter.
 //!
 //! Promise: what canplayer sends is recorded as the same log is decoded without any bus; a full 1 Mbit/s bus loses
-//! nothing silently; what becomes of an interface and of its controller is told.
+//! nothing silently; what becomes of an interface and of its controller is told. A vehicle is asked only where the
+//! configuration says so, and then only what it has.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -33,7 +34,13 @@ struct Decoded {
 
 impl Decoded {
     fn of(log: &str) -> Self {
-        let (mut observer, mut faults, mut readings) = (Observer::default(), Faults::default(), Vec::new());
+        Self::of_vehicle(log, None)
+    }
+
+    /// The same on a bus that should be this vehicle's.
+    fn of_vehicle(log: &str, vin: Option<&str>) -> Self {
+        let mut observer = Observer::new(vin.map(|vin| vin.parse().expect("a VIN")));
+        let (mut faults, mut readings) = (Faults::default(), Vec::new());
         for line in log.lines() {
             let frame = candump::parse(line.as_bytes()).expect("a frame").frame;
             observer.observe(&frame, &mut faults, |reading| readings.push(reading));
@@ -150,14 +157,6 @@ fn an_adapter_on_a_serial_line_and_the_kernels_driver_hear_the_same() {
     let log = recording();
     std::fs::write(guest.path("bus.log"), paced(&log, "slcan0", 1_000)).expect("written");
     let script = "
-        socat pty,raw,echo=0,link=/run/line pty,raw,echo=0,link=/run/far &
-        socat=$!
-        until_there /run/far
-        far=$(busybox readlink /run/far)
-        slcand -F \"${far#/dev/}\" slcan0 &
-        slcand=$!
-        until_there /sys/class/net/slcan0
-        ip link set slcan0 txqueuelen 10000 && ip link set slcan0 up || fail slcan0
         start_agent
         until_status 20 '\"name\":\"line\",\"kind\":\"slcan\",\"state\":\"silent\"'
         until_status 20 '\"name\":\"driver\",\"kind\":\"socketcan\",\"state\":\"silent\"'
@@ -170,11 +169,105 @@ fn an_adapter_on_a_serial_line_and_the_kernels_driver_hear_the_same() {
         until_status 30 '\"name\":\"line\",\"kind\":\"slcan\",\"state\":\"lost\"'
         until_status 30 '\"name\":\"driver\",\"kind\":\"socketcan\",\"state\":\"lost\"'
         stop_agent";
-    guest.run(script, LIMIT).expect("runs");
+    guest.run(&format!("{LINE}{script}"), LIMIT).expect("runs");
     let decoded = Decoded::of(&log);
     decoded.check(&guest.source("end", "driver").expect("kept"), 1);
     decoded.check(&guest.source("end", "line").expect("kept"), 1);
 }
+
+/// A control unit of a car on INTERFACE that has speed, fuel level and a number, and a truck's unit with another number.
+const UNITS: &str = r#"
+        units() {
+            candump -L "$1,7DF:7FF,7E0:7FF,18EAFFF9:1FFFFFFF" | while read -r _ _ frame; do
+                case "$frame" in
+                    7DF#020100*) cansend "$1" 7E8#0641000018000100 ;;
+                    7DF#020120*) cansend "$1" 7E8#0641200002000000 ;;
+                    7DF#02010D*) cansend "$1" 7E8#03410D5A00000000 ;;
+                    7DF#02012F*) cansend "$1" 7E8#03412F8000000000 ;;
+                    7DF#020900*) cansend "$1" 7E8#0649004000000000 ;;
+                    7DF#020902*) cansend "$1" 7E8#1014490201315850 ;;
+                    7E0#30*)
+                        cansend "$1" 7E8#214244343958314D
+                        cansend "$1" 7E8#2244303030303031 ;;
+                    18EAFFF9#ECFE00)
+                        cansend "$1" 18ECFF00#20120003FFECFE00
+                        cansend "$1" 18EBFF00#0131585042443439
+                        cansend "$1" 18EBFF00#0258314D44303030
+                        cansend "$1" 18EBFF00#033030322AFFFFFF ;;
+                esac
+            done
+        }"#;
+
+/// What to ask, and of which vehicle; it has no odometer.
+const ASK: &str = "transmit = true\nvin = \"1XPBD49X1MD000001\"\n[source.obd]\n\
+                   every_s = { speed = 1, fuel_level = 2, odometer = 1, vin = 3600, j1939_vin = 3600 }\n";
+
+/// Lets an agent ask the units on `interface`, which `setup` brings up, until they have answered often and one has raised
+/// the alarm; then nobody answers any more. Compares what was recorded with what went over the bus.
+fn ask_and_compare(source: &str, interface: &str, setup: &str) {
+    let Some(guest) = Guest::new(&(KEEP_CHANGES.to_owned() + source + ASK)).expect("furnished") else { return };
+    let script = format!(
+        "{UNITS}
+        {setup}
+        candump -L {interface} >/mnt/bus.log &
+        log=$!
+        units {interface} &
+        units=$!
+        start_agent
+        until_status 30 '\"wrong_vehicle\":\\{{\"configured\":\"1XPBD49X1MD000001\",\"heard\":\"1XPBD49X1MD000002\"'
+        until_status 30 '\"answers\":[1-9][0-9],'
+        # Ends the reader, and with it whoever writes to it.
+        kill $units; busybox killall candump; wait $log
+        keep answered
+        until_status 60 '\"asleep\":true'
+        keep asleep
+        stop_agent"
+    );
+    guest.run(&script, LIMIT).expect("runs");
+    let log = std::fs::read_to_string(guest.path("bus.log")).expect("kept");
+    let asked = |line: &&str| [" 7DF#", " 7E0#", " 18EAFFF9#"].iter().any(|id| line.contains(id));
+    let questions: std::collections::BTreeSet<&str> =
+        log.lines().filter(asked).filter_map(|line| line.rsplit(' ').next()).collect();
+    let obd = |mode_and_item: &str| format!("7DF#02{mode_and_item}0000000000");
+    let expected = ["0100", "010D", "0120", "012F", "0900", "0902"].map(obd);
+    let expected = expected.iter().map(String::as_str).chain(["18EAFFF9#ECFE00", "7E0#3000000000000000"]);
+    assert_eq!(questions, expected.collect(), "all that the units have, and no odometer");
+    let answers: String = log.lines().filter(|line| !asked(line)).map(|line| format!("{line}\n")).collect();
+    let decoded = Decoded::of_vehicle(&answers, Some("1XPBD49X1MD000001"));
+    let spooled = |lane| guest.spooled(lane).expect("a spool").into_iter().map(|record| record.reading);
+    assert_eq!(spooled(Lane::Telemetry).collect::<Vec<_>>(), decoded.kept(Lane::Telemetry));
+    assert_eq!(spooled(Lane::Event).filter(is_of_the_bus).collect::<Vec<_>>(), decoded.kept(Lane::Event));
+    let polling = |name: &str| {
+        guest.source(name, if interface == "vcan0" { "bus" } else { "line" }).expect("kept")["bus"]["polling"].clone()
+    };
+    let (answered, asleep) = (polling("answered"), polling("asleep"));
+    println!("{answered} {asleep}");
+    assert_eq!(answered["unsupported"], serde_json::json!(["odometer"]));
+    assert!(answered["answers"].as_u64() >= Some(10) && asleep["timeouts"].as_u64() >= Some(10), "{answered} {asleep}");
+}
+
+#[test]
+fn a_vehicle_is_asked_what_it_has_and_let_sleep_when_it_does_not_answer() {
+    let source = "[[source]]\nname = \"bus\"\nkind = \"socketcan\"\ninterface = \"vcan0\"\n";
+    ask_and_compare(source, "vcan0", "ip link add vcan0 type vcan && ip link set vcan0 up || fail vcan0");
+}
+
+#[test]
+fn a_vehicle_is_asked_through_an_adapter_on_a_serial_line() {
+    let source = "[[source]]\nname = \"line\"\nkind = \"slcan\"\npath = \"/run/line\"\nbitrate = 250000\n";
+    ask_and_compare(source, "slcan0", LINE);
+}
+
+/// A serial line, at its other end the kernel's own SLCAN driver.
+const LINE: &str = r#"
+        socat pty,raw,echo=0,link=/run/line pty,raw,echo=0,link=/run/far &
+        socat=$!
+        until_there /run/far
+        far=$(busybox readlink /run/far)
+        slcand -F "${far#/dev/}" slcan0 &
+        slcand=$!
+        until_there /sys/class/net/slcan0
+        ip link set slcan0 txqueuelen 10000 && ip link set slcan0 up || fail slcan0"#;
 
 /// Frames of one kind, so that readings count frames.
 fn engine_speeds(frames: usize) -> String {
@@ -243,12 +336,14 @@ fn what_becomes_of_an_interface_and_its_controller_is_told_and_recorded() {
         state heard null
         cansend vcan0 18FEF100#R
         cansend vcan0 18FEF100##1FF005AFFFFFFFFFF
+        cansend vcan0 20000204#0008000000006003
+        until_status 10 '\"controller\":.\"state\":\"warning\",\"errors\":.\"transmit\":96,\"receive\":3'
         cansend vcan0 20000004#0010000000000000
         cansend vcan0 20000040#0000000000000000
         state lost '\"the controller of bus has left the bus'
         cansend vcan0 20000100#0000000000000000
         state heard null
-        until_status 10 '\"error_frame\":3'
+        until_status 10 '\"error_frame\":4'
         keep controller
         ip link set vcan0 down
         state lost '\"vcan0 is down; start it'
@@ -260,9 +355,20 @@ fn what_becomes_of_an_interface_and_its_controller_is_told_and_recorded() {
     guest.run(script, LIMIT).expect("runs");
     let source = guest.source("controller", "bus").expect("kept");
     let faults = faults(&source);
-    assert_eq!((faults.get("remote_request"), faults.get("error_frame")), (Some(&1), Some(&3)), "{faults:?}");
-    // Two speeds, and two switches at each of three changes.
-    assert_eq!(source["observed"], 8, "{source}");
+    assert_eq!((faults.get("remote_request"), faults.get("error_frame")), (Some(&1), Some(&4)), "{faults:?}");
+    // Two speeds, two counters, and three switches at each of four changes.
+    assert_eq!(source["observed"], 16, "{source}");
+    assert_eq!(source["bus"]["controller"]["state"], "active", "{source}");
+    let counters: Vec<_> = guest
+        .spooled(Lane::Telemetry)
+        .expect("a spool")
+        .into_iter()
+        .filter_map(|record| match record.reading {
+            Reading::Signal(signal) if signal.name.ends_with("_errors") => Some((signal.name, signal.value)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(counters, [("bus.transmit_errors".to_owned(), 96.0), ("bus.receive_errors".to_owned(), 3.0)]);
     let switches: Vec<(String, bool)> = guest
         .spooled(Lane::Event)
         .expect("a spool")
@@ -276,9 +382,12 @@ fn what_becomes_of_an_interface_and_its_controller_is_told_and_recorded() {
     assert_eq!(
         switches,
         [
-            switch("error_passive", true),
+            switch("error_warning", true),
+            switch("error_passive", false),
             switch("bus_off", false),
+            switch("error_passive", true),
             switch("bus_off", true),
+            switch("error_warning", false),
             switch("error_passive", false),
             switch("bus_off", false),
         ]

@@ -9,7 +9,7 @@ use super::SourceKind;
 use crate::source::gnss::FixPolicy;
 use crate::source::gpsd::GpsdServer;
 use crate::source::nmea::Checksum;
-use crate::source::serial::NmeaReceiver;
+use crate::source::serial::{BAUDS_AUTO, NmeaReceiver};
 
 /// Most speeds to look for a line's among.
 const BAUDS_MAX: usize = 16;
@@ -33,20 +33,29 @@ pub(super) fn gpsd(table: &mut Table<'_>) -> SourceKind {
     })
 }
 
-/// `baud` for one that is known, `bauds` for one that must be found.
+/// `baud` for one that is known, `bauds` for one that must be found among these, `baud = "auto"` for one that must be found
+/// among these or the usual ones.
 fn bauds(table: &mut Table<'_>) -> Vec<u32> {
-    let one = table.get_in("baud", BAUD_MIN..=BAUD_MAX, 9_600);
-    let Some(bauds) = table.get::<Vec<u32>>("bauds") else { return vec![one] };
+    let auto = table.is_text("baud");
+    let known = if auto { find_word(table) } else { vec![table.get_in("baud", BAUD_MIN..=BAUD_MAX, 9_600)] };
+    let Some(bauds) = table.get::<Vec<u32>>("bauds") else { return known };
     if bauds.is_empty() || bauds.len() > BAUDS_MAX || bauds.iter().any(|baud| !(BAUD_MIN..=BAUD_MAX).contains(baud)) {
         table.fault(
             "bauds",
             &format!("must be 1 to {BAUDS_MAX} speeds of {BAUD_MIN} to {BAUD_MAX}, the likeliest first"),
         );
     }
-    if table.get::<u32>("baud").is_some() {
-        table.fault("bauds", "cannot stand beside baud; keep one of the two");
+    if !auto && table.get::<u32>("baud").is_some() {
+        table.fault("bauds", "cannot stand beside baud; keep one of the two, or write baud = \"auto\"");
     }
     bauds
+}
+
+fn find_word(table: &mut Table<'_>) -> Vec<u32> {
+    if let Some(word) = table.get::<String>("baud").filter(|word| word != "auto") {
+        table.fault("baud", &format!("must be a whole number or \"auto\", not {word:?}"));
+    }
+    BAUDS_AUTO.to_vec()
 }
 
 fn checksum(table: &mut Table<'_>) -> Checksum {
@@ -138,13 +147,31 @@ mod tests {
     }
 
     #[test]
+    fn a_speed_is_found_among_the_usual_ones_or_those_listed() {
+        for (text, expected) in [
+            ("baud = \"auto\"", &BAUDS_AUTO[..]),
+            ("baud = \"auto\"\nbauds = [4800, 115200]", &[4_800, 115_200]),
+            ("bauds = [4800, 115200]", &[4_800, 115_200]),
+            ("baud = 4800", &[4_800]),
+            ("", &[9_600]),
+        ] {
+            let Ok(SourceKind::NmeaSerial { receiver, .. }) = read(&format!("path = \"gnss\"\n{text}\n")) else {
+                panic!("{text}");
+            };
+            assert_eq!(receiver.bauds, expected, "{text}");
+        }
+        let faults = read("path = \"gnss\"\nbaud = \"automatic\"\n").expect_err("no speed");
+        assert_eq!(faults, ["line 2: baud must be a whole number or \"auto\", not \"automatic\""]);
+    }
+
+    #[test]
     fn mistakes_name_their_mend() {
         let faults =
             read("path = \"gnss\"\nbauds = [9]\nbaud = 9600\nchecksum = \"no\"\nfix_min = \"4d\"\nhdop_max = -1.0");
         assert_eq!(
             faults.expect_err("mistakes"),
             [
-                "line 2: bauds cannot stand beside baud; keep one of the two",
+                "line 2: bauds cannot stand beside baud; keep one of the two, or write baud = \"auto\"",
                 "line 2: bauds must be 1 to 16 speeds of 300 to 4000000, the likeliest first",
                 "line 4: checksum \"no\" is no policy; use required or optional",
                 "line 5: fix_min \"4d\" is no kind of fix; use 2d, 3d, dgps, rtk_float or rtk_fixed",

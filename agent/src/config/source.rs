@@ -47,7 +47,7 @@ pub enum SourceKind {
         interface: String,
         /// Whether CAN FD frames are received as well.
         fd: bool,
-        /// Whether this source may send. Nothing does yet.
+        /// Whether this source may send: what `[source.obd]` asks, and nothing else.
         transmit: bool,
     },
     /// A CAN adapter on a serial line that speaks the LAWICEL protocol.
@@ -58,7 +58,8 @@ pub enum SourceKind {
         baud: u32,
         /// Bit rate of the bus.
         bitrate: Bitrate,
-        /// Whether the adapter takes part in the bus (it acknowledges frames); otherwise it only listens.
+        /// Whether the adapter takes part in the bus: it acknowledges frames, and sends what `[source.obd]` asks. Otherwise
+        /// it only listens.
         transmit: bool,
     },
 }
@@ -82,11 +83,37 @@ impl SourceKind {
         matches!(self, Self::NmeaSerial { .. } | Self::Gpsd(_))
     }
 
+    /// Whether it may send frames.
+    #[must_use]
+    pub const fn may_transmit(&self) -> bool {
+        matches!(self, Self::SocketCan { transmit: true, .. } | Self::Slcan { transmit: true, .. })
+    }
+
     /// Whether it is a vehicle bus.
     const fn is_bus(&self) -> bool {
         match self {
             Self::NmeaSerial { .. } | Self::Gpsd(_) => false,
             Self::Candump { .. } | Self::SocketCan { .. } | Self::Slcan { .. } => true,
+        }
+    }
+
+    /// The device or file it reads, if it is one.
+    const fn path(&self) -> Option<&PathBuf> {
+        match self {
+            Self::NmeaSerial { path, .. } | Self::Candump { path } | Self::Slcan { path, .. } => Some(path),
+            Self::SocketCan { .. } | Self::Gpsd(_) => None,
+        }
+    }
+
+    /// Whether both read one device, whatever each calls it. A name whose device is not there stands for itself.
+    fn reads_the_same(&self, other: &Self) -> bool {
+        match (self.path(), other.path()) {
+            (Some(path), Some(other)) => {
+                let device = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
+                device(path) == device(other)
+            }
+            (None, None) => self.place() == other.place(),
+            _ => false,
         }
     }
 
@@ -127,16 +154,13 @@ pub(super) fn sources(root: &mut Table<'_>, folder: &Path) -> Vec<SourceConfig> 
             table.fault("name", "is used by another source; give each its own");
         }
         if let Some(kind) = &kind
-            && let Some(other) = sources.iter().find(|other| other.kind.place() == kind.place())
+            && let Some(other) = sources.iter().find(|other| other.kind.reads_the_same(kind))
         {
-            table.fault(
-                kind.place_key(),
-                &format!("is already read by source {:?}; one device has one source", other.name),
-            );
+            table.fault(kind.place_key(), &format!("{}; one device has one source", claimed_by(other, kind)));
         }
         let is_bus = kind.as_ref().is_some_and(SourceKind::is_bus);
         let bus = if is_bus {
-            bus::read(&mut table, folder)
+            bus::read(&mut table, folder, kind.as_ref().is_some_and(SourceKind::may_transmit))
         } else {
             bus::refuse(&mut table);
             BusConfig::default()
@@ -145,6 +169,20 @@ pub(super) fn sources(root: &mut Table<'_>, folder: &Path) -> Vec<SourceConfig> 
         sources.extend(name.zip(kind).map(|(name, kind)| SourceConfig { name, kind, bus }));
     }
     sources
+}
+
+/// Who reads the device already, and under which name.
+fn claimed_by(other: &SourceConfig, kind: &SourceKind) -> String {
+    let (name, place, own) = (&other.name, other.kind.place(), kind.place());
+    let is_one_name = match (other.kind.path(), kind.path()) {
+        (Some(path), Some(own)) => path == own,
+        _ => place == own,
+    };
+    if is_one_name {
+        format!("is already read by source {name:?} as {place}")
+    } else {
+        format!("is {own}, the same as {place} that is already read by source {name:?}")
+    }
 }
 
 fn source_kind(table: &mut Table<'_>, folder: &Path) -> Option<SourceKind> {

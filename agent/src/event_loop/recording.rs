@@ -1,7 +1,7 @@
 //! From observations and captures to committed records.
 //!
-//! Promise: telemetry waits at most one group for its commit; events and evidence are committed before anything that
-//! follows them; a capture's answer tells the truth about the disk.
+//! Promise: telemetry waits at most one group for its commit, and not at all once the power is about to go; events and
+//! evidence are committed before anything that follows them; a capture's answer tells the truth about the disk.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,12 +12,15 @@ use tracing::{error, warn};
 
 use crate::capture::{Accepted, BlobPart, BlobProgress, DriverCapture};
 use crate::clock::Clock;
+use crate::config::SpoolConfig;
 use crate::intake::contract;
 use crate::reporting::{Reporter, ReportingPolicy};
 use crate::source::Observation;
-use crate::spool::group::Group;
+use crate::spool::group::{Group, GroupLimits};
 use crate::spool::{CaptureKey, Spool, SpoolError, lower_bound};
 use crate::status::LastPosition;
+
+use super::power::{PowerWatch, WEAK_GROUP_MS};
 
 /// Error bound of a time that came with a dated fix, milliseconds.
 const FIX_TIME_ERROR_MS: u32 = 1_000;
@@ -31,7 +34,9 @@ pub(super) struct Recorder {
     boot_id: BootId,
     reporter: Reporter,
     group: Group,
-    group_ms: u64,
+    power: PowerWatch,
+    /// Whether telemetry waits no longer, because the power is about to go.
+    power_goes: bool,
     /// Events waiting for the next commit, which is due at once.
     events: Vec<Record>,
     last_fix: Option<LastFix>,
@@ -46,14 +51,21 @@ struct LastFix {
 }
 
 impl Recorder {
-    pub(super) fn new(spool: Spool, clock: Clock, boot_id: BootId, policy: ReportingPolicy, group_ms: u64) -> Self {
+    pub(super) fn new(
+        spool: Spool,
+        clock: Clock,
+        boot_id: BootId,
+        policy: ReportingPolicy,
+        config: &SpoolConfig,
+    ) -> Self {
         Self {
             spool,
             clock,
             boot_id,
             reporter: Reporter::new(policy),
-            group: Group::default(),
-            group_ms,
+            group: Group::new(GroupLimits { ms: config.group_ms, bytes: config.group_bytes }),
+            power: PowerWatch::new(config.low_voltage.clone()),
+            power_goes: false,
             events: Vec::new(),
             last_fix: None,
             captures_accepted: 0,
@@ -67,6 +79,7 @@ impl Recorder {
         let mut kept = 0;
         for observation in observations {
             let record = self.dated(observation);
+            self.power_goes |= self.power.observe(&record.reading);
             if let Reading::Position(position) = &record.reading {
                 self.last_fix = Some(LastFix {
                     position: position.clone(),
@@ -167,21 +180,42 @@ impl Recorder {
 
     /// When a commit is due, milliseconds on the monotonic clock.
     pub(super) fn due_ms(&self) -> Option<u64> {
-        if self.events.is_empty() { self.group.due_ms(self.group_ms) } else { Some(0) }
+        if self.events.is_empty() { self.group_due_ms() } else { Some(0) }
     }
 
-    /// Commits everything there is, also what the reporting policy held back.
+    fn group_due_ms(&self) -> Option<u64> {
+        match (self.power_goes, self.power.is_weak()) {
+            (true, _) => self.group.due_within_ms(0),
+            (false, true) => self.group.due_within_ms(WEAK_GROUP_MS),
+            (false, false) => self.group.due_ms(),
+        }
+    }
+
+    /// Commits everything there is, also what the reporting policy held back, and says farewell to the spool.
     pub(super) async fn finish(&mut self) {
         self.release();
         self.commit().await;
+        if let Err(error) = self.spool.farewell().await {
+            warn!("the spool could not note what was offered; what it holds will not be thinned: {error}");
+        }
+    }
+
+    /// Commits the events, and the group if it is due.
+    pub(super) async fn commit_due(&mut self) {
+        if self.group_due_ms().is_some_and(|due_ms| due_ms <= self.clock.monotonic_ms()) {
+            self.commit().await;
+        } else {
+            let events = std::mem::take(&mut self.events);
+            self.commit_lane(Lane::Event, events).await;
+        }
     }
 
     /// Commits everything in memory.
     pub(super) async fn commit(&mut self) {
-        let telemetry = self.group.take();
-        self.commit_lane(Lane::Telemetry, telemetry).await;
-        let events = std::mem::take(&mut self.events);
-        self.commit_lane(Lane::Event, events).await;
+        self.power_goes = false;
+        let (telemetry, events) = (self.group.take(), std::mem::take(&mut self.events));
+        // Both are asked for before either is awaited, so that they share a commit.
+        tokio::join!(self.commit_lane(Lane::Telemetry, telemetry), self.commit_lane(Lane::Event, events));
     }
 
     async fn commit_lane(&self, lane: Lane, records: Vec<Record>) {

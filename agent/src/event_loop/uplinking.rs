@@ -177,7 +177,7 @@ impl EventLoop {
                     self.uplink.handle_live_from(live_from);
                 }
                 self.uplink.handle_requested(ticket, cargo, load, offered.more, envelope.len(), now_ms);
-                self.traffic.send(ticket, Parcel::Request(envelope));
+                self.traffic.send(ticket, Parcel::Request { spool_id: request.spool_id, envelope });
             }
             Err(fault) if load.chunks > 0 => {
                 self.uplink.handle_unsendable(ticket.slot, load, &fault.to_string());

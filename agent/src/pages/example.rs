@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use milepost_proto::{Lane, TimeQuality, TimeSource, Timestamp};
 
+use crate::source::can::bus_state::{BusState, ErrorCounters};
 use crate::status::{
-    BudgetStatus, GatewayStatus, LaneStatus, LastPosition, PoisonStatus, SourceHealth, SourceStatus, SpentStatus,
-    SpoolStatus, Status, UplinkHealth, UplinkStatus,
+    BudgetStatus, BusStatus, ControllerStatus, DbcStatus, GatewayStatus, LaneStatus, LastPosition, PoisonStatus,
+    PollingStatus, SourceHealth, SourceStatus, SpentStatus, SpoolStatus, Status, UplinkHealth, UplinkStatus,
+    WrongVehicle,
 };
 use crate::uplink::budget::LinkClass;
 
@@ -62,6 +64,7 @@ pub(crate) fn broken() -> Status {
     status.sources[0].why = Some("/dev/serial/by-id/usb-u-blox_GNSS_receiver-if00 is gone".to_owned());
     status.sources[0].last_reading_age_s = Some(4_210);
     status.sources[1].raw_tail = vec!["<script>alert(1)</script>\u{1b}[2J".to_owned(), "x".repeat(200)];
+    status.sources[1].bus = troubled_bus();
     status.time_quality = TimeQuality::UNKNOWN;
     status.uplink.state = UplinkHealth::Stopped;
     status.uplink.why = Some("the gateway refused this device's certificate; enroll it again".to_owned());
@@ -82,6 +85,33 @@ pub(crate) fn broken() -> Status {
     status
 }
 
+/// A bus with everything to say.
+pub(crate) fn troubled_bus() -> BusStatus {
+    BusStatus {
+        controller: Some(ControllerStatus {
+            state: BusState::Passive,
+            errors: Some(ErrorCounters { transmit: 128, receive: 3 }),
+        }),
+        polling: Some(PollingStatus {
+            requests: 40,
+            answers: 28,
+            timeouts: 12,
+            asleep: true,
+            unsupported: vec!["odometer".to_owned()],
+        }),
+        dbc: Some(DbcStatus {
+            messages: 61,
+            mistakes: 1,
+            oddities: 0,
+            first: vec!["/etc/milepost/body.dbc:4: message B: identifier 4096 has more than 11 bits".to_owned()],
+        }),
+        wrong_vehicle: Some(WrongVehicle {
+            configured: "1XPBD49X1MD000002".to_owned(),
+            heard: "1XPBD49X1MD000001".to_owned(),
+        }),
+    }
+}
+
 fn now() -> Timestamp {
     Timestamp::from_millis(1_795_514_400_000)
 }
@@ -100,6 +130,7 @@ fn gnss() -> SourceStatus {
             "$GPRMC,100000.00,A,5222.75134,N,00453.96586,E,12.4,271.0,241126,,,A*5B".to_owned(),
             "$GPGGA,100000.00,5222.75134,N,00453.96586,E,1,11,0.8,3.1,M,46.0,M,,*6D".to_owned(),
         ],
+        bus: BusStatus::default(),
     }
 }
 
@@ -138,6 +169,7 @@ fn spool() -> SpoolStatus {
     };
     SpoolStatus {
         spool_id: "0123456789abcdef0123456789abcdef".to_owned(),
+        obstacle: None,
         lanes: vec![
             lane(Lane::Evidence, 0, 0, 10),
             lane(Lane::Event, 2, 64, 402),
@@ -145,6 +177,8 @@ fn spool() -> SpoolStatus {
         ],
         disk_bytes: 1 << 20,
         quota_bytes: 256 << 20,
+        free_bytes: Some(12 << 30),
+        free_bytes_min: 64 << 20,
         blobs_waiting: 1,
     }
 }

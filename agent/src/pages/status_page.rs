@@ -95,6 +95,7 @@ fn write_source(page: &mut String, source: &SourceStatus) -> fmt::Result {
         row(page, "Readings", format_args!("{} decoded, {} kept", source.observed, source.kept))?;
     }
     let faults: Vec<String> = source.faults.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+    super::bus_words::bus_words(&source.bus).iter().try_for_each(|(name, words)| row(page, name, words))?;
     row(page, "Faults", if faults.is_empty() { "none".to_owned() } else { faults.join(", ") })?;
     page.write_str("</dl>")?;
     if !source.raw_tail.is_empty() {
@@ -277,6 +278,7 @@ fn row(page: &mut String, name: &str, value: impl fmt::Display) -> fmt::Result {
 mod tests {
     use super::*;
     use crate::pages::example;
+    use crate::status::{DbcStatus, WrongVehicle};
 
     #[test]
     fn the_verdict_comes_before_everything_else() {
@@ -296,6 +298,9 @@ mod tests {
         status.sources[0].why = Some(hostile.to_owned());
         status.sources[0].raw_tail = vec![hostile.to_owned()];
         status.sources[0].faults.insert(hostile.to_owned(), 1);
+        status.sources[0].bus.dbc = Some(DbcStatus { first: vec![hostile.to_owned()], ..DbcStatus::default() });
+        status.sources[0].bus.wrong_vehicle =
+            Some(WrongVehicle { configured: hostile.to_owned(), heard: hostile.to_owned() });
         status.uplink.gateway = hostile.to_owned();
         status.uplink.why = Some(hostile.to_owned());
         status.captures_rejected.insert(hostile.to_owned(), 1);
@@ -307,7 +312,7 @@ mod tests {
         }
         let page = status_page(&status);
         assert!(!page.contains("<script") && !page.contains('\u{1b}') && !page.contains("\"'"));
-        assert_eq!(page.matches("&lt;script&gt;alert(1)&lt;/script&gt;&quot;&#39;&amp;·").count(), 14);
+        assert_eq!(page.matches("&lt;script&gt;alert(1)&lt;/script&gt;&quot;&#39;&amp;·").count(), 20);
     }
 
     /// Writes the two pages where the environment asks for them, to be looked at in a browser.

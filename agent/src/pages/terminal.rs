@@ -4,6 +4,7 @@
 
 use std::fmt::{self, Write as _};
 
+use super::bus_words::bus_words;
 use super::quantity::{Bytes, Seconds, Visible};
 use super::status_page::{budget_words, clock_words, poison_words, source_word, uplink_word};
 use super::verdict::{is_driver_app, verdict};
@@ -56,6 +57,9 @@ fn write_source(text: &mut String, source: &SourceStatus) -> fmt::Result {
         write!(text, ", {} {count}", Visible(kind))?;
     }
     writeln!(text)?;
+    for (name, words) in bus_words(&source.bus) {
+        writeln!(text, "          {}: {}", name.to_lowercase(), Visible(&words))?;
+    }
     source.raw_tail.iter().try_for_each(|line| writeln!(text, "          | {}", Visible(line)))
 }
 

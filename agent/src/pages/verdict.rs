@@ -6,7 +6,8 @@
 use milepost_proto::{TimeQuality, TimeSource};
 
 use super::quantity::{Bytes, Seconds};
-use crate::status::{SourceHealth, SourceStatus, Status, UplinkHealth};
+use crate::source::can::bus_state::BusState;
+use crate::status::{ControllerStatus, DbcStatus, SourceHealth, SourceStatus, Status, UplinkHealth, WrongVehicle};
 
 /// After this long without a receipt someone should look, seconds.
 const RECEIPT_AGE_S_MAX: u64 = 15 * 60;
@@ -14,6 +15,8 @@ const RECEIPT_AGE_S_MAX: u64 = 15 * 60;
 const READING_AGE_S_MAX: u64 = 60;
 /// Sources and uplink have this long after the start before their silence means anything, seconds.
 const SETTLING_S: u64 = 60;
+/// So many questions that nobody answered, and none that was, are looked at.
+const UNANSWERED_MAX: u64 = 10;
 /// A spool fuller than this is looked at, percent of its quota.
 const SPOOL_PERCENT_MAX: u64 = 80;
 
@@ -80,6 +83,7 @@ pub fn verdict(status: &Status) -> Verdict {
         findings.push(attention("No source is configured.", "Add a [[source]] to agent.toml and restart the agent."));
     }
     findings.extend(status.sources.iter().filter_map(|source| judge_source(source, status.uptime_s)));
+    findings.extend(status.sources.iter().flat_map(judge_bus));
     findings.extend(judge_position(status));
     findings.extend(judge_clock(status.time_quality));
     findings.extend(judge_spool(status));
@@ -127,6 +131,38 @@ fn judge_source(source: &SourceStatus, uptime_s: u64) -> Option<Finding> {
     }
 }
 
+fn judge_bus(source: &SourceStatus) -> Vec<Finding> {
+    let (name, bus) = (&source.name, &source.bus);
+    let mut findings = Vec::new();
+    if let Some(WrongVehicle { configured, heard }) = &bus.wrong_vehicle {
+        findings.push(broken(
+            format!("The bus of source {name} is vehicle {heard}'s, not {configured}'s: records go to the wrong vehicle."),
+            "Move the device to its vehicle, or correct vin in agent.toml and the assignment in the office; then restart it.",
+        ));
+    }
+    // Once the controller is off the bus the source is lost, which says it all.
+    if let Some(ControllerStatus { state: BusState::Passive, .. }) = bus.controller {
+        findings.push(attention(
+            format!("The controller of source {name} counts so many errors that it is passive."),
+            "Look at wiring, termination and bit rate.",
+        ));
+    }
+    if bus.polling.as_ref().is_some_and(|polling| polling.answers == 0 && polling.timeouts >= UNANSWERED_MAX) {
+        findings.push(attention(
+            format!("Nobody answers the questions of source {name}."),
+            "Switch the ignition on; compare id_bits in agent.toml with the vehicle, and let the interface transmit.",
+        ));
+    }
+    if let Some(DbcStatus { mistakes: mistakes @ 1.., first, .. }) = &bus.dbc {
+        let first = first.first().map(|why| format!(" The first: {why}.")).unwrap_or_default();
+        findings.push(attention(
+            format!("The DBC files of source {name} have mistakes ({mistakes}).{first}"),
+            "Mend them and restart the agent; milepost-agent check lists them all.",
+        ));
+    }
+    findings
+}
+
 /// Whether it is a way of the driver app, not a device.
 pub(super) fn is_driver_app(kind: &str) -> bool {
     matches!(kind, "mqtt" | "http")
@@ -162,6 +198,11 @@ fn judge_clock(quality: TimeQuality) -> Option<Finding> {
 }
 
 fn judge_spool(status: &Status) -> Option<Finding> {
+    if let Some(why) = &status.spool.obstacle {
+        let what = format!("Nothing is recorded: {why}.");
+        let mend = "Free or mend the disk that [spool] path names; the agent tries again every few seconds.";
+        return Some(Finding { health: Health::Broken, what, mend: mend.to_owned() });
+    }
     let (used, quota) = (status.spool.disk_bytes, status.spool.quota_bytes.max(1));
     let percent = used.saturating_mul(100) / quota;
     let what = || format!("The spool takes {} of {} ({percent} %).", Bytes(used), Bytes(quota));
@@ -215,7 +256,7 @@ fn receipt_overdue(last_receipt_age_s: Option<u64>, uptime_s: u64) -> Option<Str
 mod tests {
     use super::*;
     use crate::pages::example;
-    use crate::status::PoisonStatus;
+    use crate::status::{PoisonStatus, PollingStatus};
 
     fn check(change: impl FnOnce(&mut Status), expected: &[(Health, &str)]) {
         let mut status = example::healthy();
@@ -240,6 +281,22 @@ mod tests {
             status.sources[2].why = Some("no broker".to_owned());
         };
         check(lose, &[(Health::Broken, "Source mqtt is lost: no broker.")]);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_bus_is_said_with_its_mend() {
+        let troubled = |status: &mut Status| status.sources[1].bus = example::troubled_bus();
+        let wrong = "The bus of source can0 is vehicle 1XPBD49X1MD000001's, not 1XPBD49X1MD000002's: records go to the \
+                     wrong vehicle.";
+        let passive = "The controller of source can0 counts so many errors that it is passive.";
+        let dbc = "The DBC files of source can0 have mistakes (1). The first: /etc/milepost/body.dbc:4: message B: identifier \
+                   4096 has more than 11 bits.";
+        check(troubled, &[(Health::Broken, wrong), (Health::Attention, passive), (Health::Attention, dbc)]);
+        let unanswered = |status: &mut Status| {
+            let polling = PollingStatus { requests: 10, timeouts: 10, ..PollingStatus::default() };
+            status.sources[1].bus.polling = Some(polling);
+        };
+        check(unanswered, &[(Health::Attention, "Nobody answers the questions of source can0.")]);
     }
 
     #[test]

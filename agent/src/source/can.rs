@@ -12,6 +12,7 @@ use std::sync::Arc;
 use milepost_proto::Reading;
 
 use super::fault::{Fault, Faults};
+use transport::Group;
 
 pub mod bus_state;
 pub mod candump;
@@ -123,25 +124,44 @@ impl Decoder {
     /// # Errors
     /// The [`Fault`] to count.
     pub fn decode<'a>(&'a mut self, frame: &'a Frame) -> Result<Option<Decoded<'a>>, Fault> {
+        self.gather(frame)?.map(by_table).transpose()
+    }
+
+    /// What `frame` carries, or completes; nothing while it is part of something longer.
+    fn gather<'a>(&'a mut self, frame: &'a Frame) -> Result<Option<Gathered<'a>>, Fault> {
         let data = match &frame.body {
             FrameBody::Data(data) => data.as_bytes(),
             FrameBody::RemoteRequest => return Err(Fault::RemoteRequest),
             FrameBody::Error => return Err(Fault::ErrorFrame),
         };
         if obd::is_answer(frame.id) {
-            return Ok(self.answers.push(frame.id, data)?.map(Decoded::Obd));
+            return Ok(self.answers.push(frame.id, data)?.map(Gathered::Answer));
+        }
+        if let Some(address) = transport::address(frame.id) {
+            return Ok(self.transport.push(address, data)?.map(Gathered::Transported));
         }
         let CanId::Extended(id) = frame.id else { return Err(Fault::UnknownId) };
-        let address = j1939::Address::from_id(id);
-        let group = match address.pgn {
-            transport::CONTROL_PGN | transport::DATA_PGN => self.transport.push(address, data)?,
-            pgn => Some(transport::Group { pgn, source: address.source, data }),
-        };
-        group.map(by_table).transpose()
+        let j1939::Address { pgn, source, .. } = j1939::Address::from_id(id);
+        Ok(Some(Gathered::InOneFrame(Group { pgn, source, data })))
     }
 }
 
-fn by_table(group: transport::Group<'_>) -> Result<Decoded<'_>, Fault> {
+/// What frames carry, before any table.
+#[derive(Debug, Clone, Copy)]
+enum Gathered<'a> {
+    /// An answer to an OBD-II question.
+    Answer(obd::Answer<'a>),
+    /// A J1939 group in a frame of its own.
+    InOneFrame(Group<'a>),
+    /// One in several frames.
+    Transported(Group<'a>),
+}
+
+fn by_table(gathered: Gathered<'_>) -> Result<Decoded<'_>, Fault> {
+    let group = match gathered {
+        Gathered::Answer(answer) => return Ok(Decoded::Obd(answer)),
+        Gathered::InOneFrame(group) | Gathered::Transported(group) => group,
+    };
     if let Some(kind) = trouble_code::ListKind::of_pgn(group.pgn) {
         let list = trouble_code::CodeList::new(kind, group.source, group.data);
         return list.map(Decoded::Codes).ok_or(Fault::ShortFrame);
@@ -187,29 +207,40 @@ impl Observer {
 
     /// Calls `observed` with each reading of `frame`; counts what could not be used.
     pub fn observe(&mut self, frame: &Frame, faults: &mut Faults, mut observed: impl FnMut(Reading)) {
-        if self.dbc.is_empty() {
-            return self.observe_built_in(frame, faults, observed);
+        let Self { decoder, vehicle, dbc } = self;
+        let gathered = decoder.gather(frame);
+        if dbc.is_empty() {
+            return vehicle.observe(gathered, faults, observed);
         }
-        let dbc = Arc::clone(&self.dbc);
-        let is_known = dbc.observe(frame, faults, &mut observed);
+        let mut is_known = dbc.observe(frame, faults, &mut observed);
+        if let Ok(Some(Gathered::Transported(group))) = &gathered {
+            is_known |= dbc.observe_group(group, faults, &mut observed);
+        }
         // What the built-in tables cannot use of a frame that the files know is no fault.
         let mut passed_over = Faults::default();
         let faults = if is_known { &mut passed_over } else { faults };
-        self.observe_built_in(frame, faults, |reading| {
+        vehicle.observe(gathered, faults, |reading| {
             if !dbc.has_named(&reading) {
                 observed(reading);
             }
         });
     }
+}
 
-    fn observe_built_in(&mut self, frame: &Frame, faults: &mut Faults, observed: impl FnMut(Reading)) {
-        let vehicle = &mut self.vehicle;
-        match self.decoder.decode(frame) {
-            Ok(Some(Decoded::Message(message))) => vehicle.message(message, faults, observed),
-            Ok(Some(Decoded::Codes(list))) => vehicle.codes(list, faults, observed),
-            Ok(Some(Decoded::Vin(vin))) => vehicle.vin(vin, faults, observed),
-            Ok(Some(Decoded::Obd(obd::Answer::Vin(vin)))) => vehicle.vin(Some(vin), faults, observed),
-            Ok(Some(Decoded::Obd(obd::Answer::CurrentData(data)))) => vehicle.current_data(data, faults, observed),
+impl vehicle::Vehicle {
+    /// What the built-in tables make of what came.
+    fn observe(
+        &mut self,
+        gathered: Result<Option<Gathered<'_>>, Fault>,
+        faults: &mut Faults,
+        observed: impl FnMut(Reading),
+    ) {
+        match gathered.and_then(|gathered| gathered.map(by_table).transpose()) {
+            Ok(Some(Decoded::Message(message))) => self.message(message, faults, observed),
+            Ok(Some(Decoded::Codes(list))) => self.codes(list, faults, observed),
+            Ok(Some(Decoded::Vin(vin))) => self.vin(vin, faults, observed),
+            Ok(Some(Decoded::Obd(obd::Answer::Vin(vin)))) => self.vin(Some(vin), faults, observed),
+            Ok(Some(Decoded::Obd(obd::Answer::CurrentData(data)))) => self.current_data(data, faults, observed),
             Ok(None) => {}
             Err(fault) => faults.count(fault),
         }
@@ -366,6 +397,72 @@ mod tests {
         check("(1.0) can0 18FEF100#F3005AFFFFFFFFFF", &speed, &[]);
         check("(1.0) can0 123#01", &["Lamp.On 1 "], &[("unknown_page", 1)]);
         check("(1.0) can0 124#01", &[], &[("unknown_id", 1)]);
+    }
+
+    /// A group of ten bytes as a file describes it: of one sender, of the group (VFrameFormat), of nobody, or not at all.
+    fn check_transported(
+        format: &str,
+        message: &str,
+        frames: &[&str],
+        expected: &[&str],
+        count: &[(&'static str, u64)],
+    ) {
+        let file = format!(
+            "{message}\n SG_ Last : 72|8@1+ (0.5,10) [0|0] \"kPa\" X\n SG_ Whole : 7|16@0+ (1,0) [0|0] \"\" X\n\
+             BA_DEF_ BO_ \"VFrameFormat\" ENUM \"StandardCAN\",\"ExtendedCAN\",\"reserved\",\"J1939PG\";\n\
+             BA_DEF_DEF_ \"VFrameFormat\" \"{format}\";\n"
+        );
+        let (database, faults) = dbc::Database::parse(file.as_bytes());
+        assert_eq!(faults, []);
+        let mut observer = Observer::default().with_dbc(database);
+        let (mut found, mut counts) = (Vec::new(), std::collections::BTreeMap::new());
+        for frame in frames {
+            let (readings, faults) = observe(&mut observer, &format!("(1.0) can0 {frame}"));
+            found.extend(readings);
+            faults.into_iter().for_each(|(kind, more)| *counts.entry(kind).or_default() += more);
+        }
+        assert_eq!(
+            (found, counts.into_iter().collect::<Vec<_>>()),
+            (expected.iter().map(|e| (*e).to_owned()).collect(), count.to_vec()),
+            "{message}"
+        );
+    }
+
+    /// 65280 (FF00), proprietary, from 00 to everybody and to 0B.
+    const BROADCAST: [&str; 3] =
+        ["1CECFF00#200A0002FF00FF00", "1CEBFF00#0101020304050607", "1CEBFF00#0208090AFFFFFFFF"];
+    const TO_ONE: [&str; 5] = [
+        "1CEC0B00#100A0002FF00FF00",
+        "1CEC000B#110201FFFF00FF00",
+        "1CEB0B00#0101020304050607",
+        "1CEB0B00#0208090AFFFFFFFF",
+        "1CEC000B#130A0002FF00FF00",
+    ];
+    const READ: [&str; 2] = ["G.Last 15 kPa", "G.Whole 258 "];
+
+    #[test]
+    fn a_dbc_files_message_of_several_frames_is_read_once_it_is_whole() {
+        // 18FF0000x: of this sender, sent with another priority than the transfer's.
+        check_transported("ExtendedCAN", "BO_ 2566848512 G: 10 X", &BROADCAST, &READ, &[]);
+        check_transported("ExtendedCAN", "BO_ 2566848512 G: 10 X", &TO_ONE, &READ, &[]);
+    }
+
+    #[test]
+    fn of_another_sender_it_is_read_only_where_the_file_means_any() {
+        let unknown = [("unknown_id", 1)];
+        // 18FF0003x: of another sender.
+        check_transported("ExtendedCAN", "BO_ 2566848515 G: 10 X", &BROADCAST, &[], &unknown);
+        check_transported("J1939PG", "BO_ 2566848515 G: 10 X", &BROADCAST, &READ, &[]);
+        // 18FF00FEx: of nobody, which means anybody.
+        check_transported("ExtendedCAN", "BO_ 2566848766 G: 10 X", &BROADCAST, &READ, &[]);
+        // 18FF0100x: another group.
+        check_transported("ExtendedCAN", "BO_ 2566848768 G: 10 X", &BROADCAST, &[], &unknown);
+    }
+
+    #[test]
+    fn half_a_group_is_not_read() {
+        let broken = [BROADCAST[0], BROADCAST[2], BROADCAST[1]];
+        check_transported("ExtendedCAN", "BO_ 2566848512 G: 10 X", &broken, &[], &[("transport_broken", 2)]);
     }
 
     proptest! {

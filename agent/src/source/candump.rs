@@ -1,15 +1,16 @@
 //! A candump log, replayed once at its own pace.
 //!
 //! Promise: frames are released in the log's order and at its intervals, divided by the clock's speed. The log's
-//! absolute time belongs to the day it was recorded and is not used: an observation happens when it is released, on the
-//! agent's clock, so that a bus recorded one day can accompany a drive recorded on another.
+//! absolute time belongs to the day it was recorded, nobody vouches for it, and it is not used: an observation happens when
+//! it is released, on the agent's clock and with that clock's quality, so that a bus recorded one day can accompany a drive
+//! recorded on another.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use milepost_proto::Reading;
+use milepost_proto::{Reading, TimeSource};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -59,9 +60,10 @@ async fn replay(path: &std::path::Path, observer: Observer, link: &SourceLink) -
 }
 
 async fn tell(mut batch: Batch, link: &SourceLink) -> Result<(), ShuttingDown> {
-    let (now, _) = link.clock().wall();
-    let observations: Vec<_> =
-        batch.readings.into_iter().map(|reading| Observation { event_time: Some(now), reading }).collect();
+    let (now, quality) = link.clock().wall();
+    // An observation with a time of its own is taken to be dated by a receiver: only a clock that follows one lends it.
+    let event_time = (quality.source == TimeSource::Gnss).then_some(now);
+    let observations: Vec<_> = batch.readings.into_iter().map(|reading| Observation { event_time, reading }).collect();
     if !observations.is_empty() {
         link.tell(SourceNews::Observed { observations, raw: batch.raw }).await?;
     }
@@ -220,6 +222,30 @@ garbage
     }
 
     #[tokio::test]
+    async fn without_a_receiver_a_log_claims_no_time_of_its_own() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("bus.log");
+        std::fs::write(&path, LOG.replace("1635188457.0", "1635188455.1")).expect("write");
+        // With room for one thing only, nothing is released before what came before it was taken.
+        let (sender, mut events) = mpsc::channel(1);
+        let (clock, shutdown) = (Clock::system(), CancellationToken::new());
+        let link = SourceLink::new("bus", sender, clock.clone());
+        let source = tokio::spawn(run(path, Observer::default(), link, shutdown));
+        let mut times = Vec::new();
+        while let Some(Event::Source(report)) = events.recv().await {
+            if let SourceNews::Observed { observations, .. } = report.news {
+                times.extend(observations.into_iter().map(|observation| observation.event_time));
+                // From here on a receiver sets the clock.
+                clock.discipline("2026-06-01T12:00:00Z".parse().expect("time"));
+            }
+        }
+        source.await.expect("ends");
+        assert!(times[..5].iter().all(Option::is_none), "{times:?}");
+        assert!(times[5..].iter().all(|time| *time >= "2026-06-01T12:00:00Z".parse().ok()), "{times:?}");
+        assert_eq!(times.len(), 6);
+    }
+
+    #[tokio::test]
     async fn a_log_is_told_on_the_agents_clock_and_then_ended() {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("bus.log");
@@ -237,7 +263,7 @@ garbage
                 }
                 SourceNews::Faults(counts) => faults.extend(counts),
                 SourceNews::Ended => ended = true,
-                SourceNews::Opened | SourceNews::Lost { .. } => {}
+                SourceNews::Opened | SourceNews::Bus(_) | SourceNews::Lost { .. } => {}
             }
         }
         assert_eq!((observed, ended), (6, true));

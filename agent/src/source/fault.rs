@@ -68,6 +68,8 @@ pub enum Fault {
     Refused,
     /// One more trouble code or vehicle than are followed.
     TooMany,
+    /// A question that the interface or adapter did not send.
+    NotSent,
 }
 
 impl Fault {
@@ -102,6 +104,7 @@ impl Fault {
         Self::Overflow,
         Self::Refused,
         Self::TooMany,
+        Self::NotSent,
     ];
 
     /// The kind's word on the status page and in metrics.
@@ -138,6 +141,7 @@ impl Fault {
             Self::Overflow => "overflow",
             Self::Refused => "refused",
             Self::TooMany => "too_many",
+            Self::NotSent => "not_sent",
         }
     }
 }

@@ -8,10 +8,11 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{FaultCounts, SourceLink, SourceNews};
+use super::{BusNews, FaultCounts, SourceLink, SourceNews};
 use crate::clock::Clock;
 use crate::config::SourceConfig;
 use crate::event::{EVENTS_MAX, Event};
+use crate::status::PollingStatus;
 
 /// What was heard.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -30,6 +31,8 @@ pub struct Heard {
     pub faults: FaultCounts,
     /// The latest raw input.
     pub raw: Option<String>,
+    /// What became of the questions, if any were asked.
+    pub polling: Option<PollingStatus>,
 }
 
 /// Listens to a source for `patience`, or until it ends.
@@ -70,6 +73,8 @@ impl Heard {
             SourceNews::Faults(faults) => {
                 faults.into_iter().for_each(|(kind, count)| *self.faults.entry(kind).or_default() += count);
             }
+            SourceNews::Bus(BusNews::Polling(polling)) => self.polling = Some(polling),
+            SourceNews::Bus(BusNews::Controller(_) | BusNews::Dbc(_)) => {}
             SourceNews::Lost { why } => self.lost = Some(why),
             SourceNews::Ended => self.ended = true,
         }

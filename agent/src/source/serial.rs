@@ -19,6 +19,9 @@ use speed::SpeedSearch;
 
 mod speed;
 
+/// Speeds tried for `baud = "auto"`, the likeliest first: what receivers are delivered with, then what they are set to for
+/// more than a fix a second. NMEA 0183's own 4,800 comes after those of newer receivers.
+pub const BAUDS_AUTO: [u32; 7] = [9_600, 38_400, 115_200, 4_800, 57_600, 230_400, 19_200];
 /// Most bytes taken at once.
 const READ_BYTES_MAX: usize = 4_096;
 /// Faults are told with the next epoch, or when this many wait: a wrong line speed ends no epoch.

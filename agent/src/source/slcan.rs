@@ -15,10 +15,12 @@ use tokio_util::sync::CancellationToken;
 use super::bus::Bus;
 use super::can::Observer;
 use super::can::bus_state::BusReport;
+use super::can::obd::poll::Poller;
 use super::fault::{Fault, Faults};
 use super::reopening::{Patience, Reopening};
 use super::serial::open_port;
 use super::{ShuttingDown, SourceLink};
+use crate::clock::Clock;
 
 mod bitrate;
 pub mod framer;
@@ -74,21 +76,28 @@ impl SlcanAdapter {
     }
 }
 
-/// Reads the adapter until shutdown.
-pub async fn run(adapter: SlcanAdapter, observer: Observer, link: SourceLink, shutdown: CancellationToken) {
+/// Reads the adapter until shutdown, and sends what `poller` asks, if there is one and the adapter may.
+pub async fn run(
+    adapter: SlcanAdapter,
+    observer: Observer,
+    poller: Option<Poller>,
+    link: SourceLink,
+    shutdown: CancellationToken,
+) {
+    let bus = Bus::new(observer, poller.filter(|_| adapter.transmit));
     tokio::select! {
         () = shutdown.cancelled() => {}
-        Err(ShuttingDown) = keep_open(&adapter, observer, &link) => {}
+        Err(ShuttingDown) = keep_open(&adapter, bus, &link) => {}
     }
 }
 
-async fn keep_open(adapter: &SlcanAdapter, observer: Observer, link: &SourceLink) -> Result<(), ShuttingDown> {
+async fn keep_open(adapter: &SlcanAdapter, mut bus: Bus, link: &SourceLink) -> Result<(), ShuttingDown> {
     let mut reopening = Reopening::new(adapter.patience);
-    let mut bus = Bus::new(observer);
     loop {
         let why = match open_port(&adapter.path, adapter.baud) {
             Ok(stream) => {
-                let mut session = Session { stream, adapter, bus: &mut bus, framer: Framer::default() };
+                let (framer, clock) = (Framer::default(), link.clock());
+                let mut session = Session { stream, adapter, bus: &mut bus, framer, clock };
                 session.hold(link, &mut reopening).await?
             }
             Err(why) => why,
@@ -103,6 +112,16 @@ struct Session<'a> {
     adapter: &'a SlcanAdapter,
     bus: &'a mut Bus,
     framer: Framer,
+    clock: &'a Clock,
+}
+
+/// What an open bus is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// To say how it is.
+    Flags,
+    /// To send a frame.
+    Frame,
 }
 
 /// What an adapter said to a command.
@@ -120,12 +139,15 @@ impl Session<'_> {
             return Ok(why);
         }
         reopening.opened(link).await?;
-        self.bus.reopened();
+        self.bus.reopened(self.clock.monotonic_ms());
         let mut asks = true;
+        let mut latest = Order::Flags;
         let mut ask_at = Instant::now() + self.adapter.ask_every;
         loop {
-            match tokio::time::timeout_at(ask_at, self.read()).await {
-                // It does not know the only command it is given from here on.
+            let until = Instant::now() + self.bus.pause(self.clock.monotonic_ms(), self.adapter.ask_every);
+            match tokio::time::timeout_at(until.min(ask_at), self.read()).await {
+                Ok(Ok(Answer::Refused)) if latest == Order::Frame => self.bus.faults().count(Fault::NotSent),
+                // It does not know that command: it is not asked again.
                 Ok(Ok(Answer::Refused)) => {
                     asks = false;
                     self.bus.faults().count(Fault::Refused);
@@ -136,13 +158,32 @@ impl Session<'_> {
             if self.bus.tell(link).await? {
                 reopening.heard();
             }
+            match self.send().await {
+                Ok(true) => latest = Order::Frame,
+                Ok(false) => {}
+                Err(why) => return Ok(why),
+            }
             if Instant::now() >= ask_at {
                 ask_at = Instant::now() + self.adapter.ask_every;
+                latest = Order::Flags;
                 if asks && let Err(why) = self.command(ASK_FLAGS).await {
                     return Ok(why);
                 }
             }
         }
+    }
+
+    /// Sends what is due; says whether there was something.
+    async fn send(&mut self) -> Result<bool, String> {
+        let mut sent = false;
+        while let Some(frame) = self.bus.outgoing(self.clock.monotonic_ms()) {
+            match framer::command(&frame) {
+                Some(command) => self.command(command.as_bytes()).await?,
+                None => self.bus.faults().count(Fault::NotSent),
+            }
+            sent = true;
+        }
+        Ok(sent)
     }
 
     async fn open_bus(&mut self) -> Result<(), String> {
@@ -199,9 +240,9 @@ impl Session<'_> {
             Err(error) => return Err(self.trouble(&format!("was lost: {error}"))),
         };
         let (mut answer, mut faults) = (Answer::Silence, Faults::default());
-        let bus = &mut *self.bus;
+        let (bus, now_ms) = (&mut *self.bus, self.clock.monotonic_ms());
         self.framer.push(&buffer[..length], &mut faults, |said| match said {
-            Said::Frame(frame) => bus.frame(&frame, None),
+            Said::Frame(frame) => bus.frame(&frame, None, now_ms),
             Said::Flags(flags) => bus.report(BusReport::from_flags(flags)),
             Said::Done => answer = Answer::Done,
             Said::Refused => answer = Answer::Refused,
@@ -225,13 +266,19 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::clock::Clock;
     use crate::event::{EVENTS_MAX, Event};
+    use crate::source::can::obd::poll::{Addressing, PollPlan, Quantity};
     use crate::source::pty::Pty;
     use crate::source::{FaultCounts, SourceNews};
 
     const SPEED_90: &str = "T18FEF1008FF005AFFFFFFFFFF\r";
     const LIMIT: Duration = Duration::from_secs(20);
+
+    /// Questions for every adapter under test: one that may not send must not.
+    fn poller() -> Option<Poller> {
+        let every_s = vec![(Quantity::Parameter(0x0d), 1)];
+        Some(Poller::new(&PollPlan { addressing: Addressing::Standard, every_s }, 0))
+    }
 
     /// What an adapter says to a command.
     type Manners = fn(&str) -> &'static str;
@@ -276,7 +323,7 @@ mod tests {
                 ..SlcanAdapter::new(&folder.path().join("adapter"), 115_200, bitrate, transmit)
             };
             let link = SourceLink::new("can0", sender, Clock::system());
-            tokio::spawn(run(adapter, Observer::default(), link, shutdown.clone()));
+            tokio::spawn(run(adapter, Observer::default(), poller(), link, shutdown.clone()));
             Self { folder, events, commands, note, shutdown }
         }
 
@@ -347,6 +394,16 @@ mod tests {
             self.reading(|reading| if let Reading::Signal(signal) = reading { Some(signal.value) } else { None }).await
         }
 
+        /// The next frame that it is to send.
+        async fn question(&mut self) -> String {
+            loop {
+                let command = self.command().await;
+                if command.starts_with(['t', 'T']) {
+                    return command;
+                }
+            }
+        }
+
         async fn command(&mut self) -> String {
             loop {
                 let command = tokio::time::timeout(LIMIT, self.commands.recv()).await.expect("in time").expect("told");
@@ -380,6 +437,35 @@ mod tests {
         let _adapter = bench.plug(obeys);
         bench.opened().await;
         assert_eq!([bench.command().await, bench.command().await, bench.command().await], ["C", "S5", "O"]);
+    }
+
+    #[tokio::test]
+    async fn questions_go_to_an_adapter_that_may_send_and_a_frame_it_refuses_is_counted() {
+        let mut bench = Bench::start(true);
+        let mut adapter = bench.plug(|command| if command.starts_with('t') { "\u{7}" } else { "\r" });
+        assert_eq!(bench.question().await, "t7DF80201000000000000");
+        let refused = |news| if let SourceNews::Faults(faults) = news { faults.get("not_sent").copied() } else { None };
+        assert_eq!(bench.wait(refused).await, 1);
+        adapter.write_all(b"t7E8806410000080000AA\r").expect("write");
+        assert_eq!(bench.question().await, "t7DF802010D0000000000");
+        adapter.write_all(b"t7E8803410D5AAAAAAAAA\r").expect("write");
+        assert!((bench.speed().await - 90.0).abs() < 1e-9);
+    }
+
+    #[tokio::test]
+    async fn an_adapter_that_may_only_listen_is_never_given_a_frame() {
+        let mut bench = Bench::start(false);
+        let mut adapter = bench.plug(obeys);
+        bench.opened().await;
+        adapter.write_all(SPEED_90.as_bytes()).expect("write");
+        assert!((bench.speed().await - 90.0).abs() < 1e-9);
+        // It is asked for its flags a few times, and was given questions to ask from the start.
+        let mut commands = Vec::new();
+        while commands.iter().filter(|command| *command == "F").count() < 5 {
+            commands.push(bench.command().await);
+        }
+        commands.retain(|command| command != "F");
+        assert_eq!(commands, ["C", "S5", "L"]);
     }
 
     #[tokio::test]

@@ -1,18 +1,19 @@
 //! A CAN interface of the kernel (SocketCAN).
 //!
-//! Promise: it only listens. Frames are read as fast as they come and told in groups; a frame that the kernel had to drop
+//! Promise: it only listens, unless it is given questions to ask. Frames are read as fast as they come and told in groups; a frame that the kernel had to drop
 //! is counted, never silently missing. An interface that goes down or disappears is lost once and heard again when it is
 //! back; what the controller says about the bus is recorded. Decoding is [`super::can`]'s.
 
 use std::io;
 use std::time::{Duration, SystemTime};
 
-use socketcan::{CanAnyFrame, CanFdSocket, EmbeddedFrame as _, Frame as _, Socket as _};
+use socketcan::{CanAnyFrame, CanDataFrame, CanFdSocket, EmbeddedFrame, Frame as _, Socket as _};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio_util::sync::CancellationToken;
 
 use super::bus::Bus;
+use super::can::obd::poll::Poller;
 use super::can::{CanId, Data, Frame, FrameBody, Observer};
 use super::fault::Fault;
 use super::reopening::Reopening;
@@ -35,22 +36,27 @@ const NEWS: Interest = Interest::READABLE.add(Interest::ERROR);
 /// Most frames told at once.
 const FRAMES_MAX: usize = 1_000;
 
-/// Reads the interface until shutdown.
-pub async fn run(interface: CanInterface, observer: Observer, link: SourceLink, shutdown: CancellationToken) {
+/// Reads the interface until shutdown, and sends what `poller` asks, if there is one.
+pub async fn run(
+    interface: CanInterface,
+    observer: Observer,
+    poller: Option<Poller>,
+    link: SourceLink,
+    shutdown: CancellationToken,
+) {
     tokio::select! {
         () = shutdown.cancelled() => {}
-        Err(ShuttingDown) = keep_open(&interface, observer, &link) => {}
+        Err(ShuttingDown) = keep_open(&interface, Bus::new(observer, poller), &link) => {}
     }
 }
 
-async fn keep_open(interface: &CanInterface, observer: Observer, link: &SourceLink) -> Result<(), ShuttingDown> {
+async fn keep_open(interface: &CanInterface, mut bus: Bus, link: &SourceLink) -> Result<(), ShuttingDown> {
     let mut reopening = Reopening::new(interface.patience);
-    let mut bus = Bus::new(observer);
     loop {
         let why = match interface.open().and_then(|socket| watched(socket, interface)) {
             Ok(socket) => {
                 reopening.opened(link).await?;
-                bus.reopened();
+                bus.reopened(link.clock().monotonic_ms());
                 let losses = Losses::new(&interface.name);
                 let mut reader = Reader { socket, bus: &mut bus, arrivals: Arrivals::default(), losses };
                 let error = reader.read(link, &mut reopening).await?;
@@ -90,11 +96,14 @@ impl Reader<'_> {
     async fn read(&mut self, link: &SourceLink, reopening: &mut Reopening) -> Result<io::Error, ShuttingDown> {
         let mut frames = Vec::with_capacity(FRAMES_MAX);
         loop {
-            let ending = self.fill(&mut frames).await;
+            let pause = self.bus.pause(link.clock().monotonic_ms(), QUIET);
+            let ending = self.fill(&mut frames, pause).await;
+            let now_ms = link.clock().monotonic_ms();
             if let (Ending::Empty, Some((_, Some(stamp)))) = (&ending, frames.last()) {
                 self.arrivals.anchor(*stamp, link.clock().wall());
             }
-            frames.drain(..).for_each(|(frame, stamp)| self.take(&frame, stamp));
+            frames.drain(..).for_each(|(frame, stamp)| self.take(&frame, stamp, now_ms));
+            self.send(now_ms);
             self.count_dropped();
             if self.bus.tell(link).await? {
                 reopening.heard();
@@ -107,9 +116,9 @@ impl Reader<'_> {
         }
     }
 
-    /// Waits for frames and takes those that are there.
-    async fn fill(&mut self, frames: &mut Vec<(CanAnyFrame, Option<SystemTime>)>) -> Ending {
-        let mut ready = match tokio::time::timeout(QUIET, self.socket.ready(NEWS)).await {
+    /// Waits for frames, but no longer than `pause`, and takes those that are there.
+    async fn fill(&mut self, frames: &mut Vec<(CanAnyFrame, Option<SystemTime>)>, pause: Duration) -> Ending {
+        let mut ready = match tokio::time::timeout(pause, self.socket.ready(NEWS)).await {
             Ok(Ok(ready)) => ready,
             Ok(Err(error)) => return Ending::Lost(error),
             Err(_quiet) => return Ending::Empty,
@@ -128,14 +137,24 @@ impl Reader<'_> {
         Ending::Full
     }
 
-    fn take(&mut self, frame: &CanAnyFrame, stamp: Option<SystemTime>) {
+    /// Sends what is due. What the kernel does not take at once is not tried again: a question has its time.
+    fn send(&mut self, now_ms: u64) {
+        while let Some(frame) = self.bus.outgoing(now_ms) {
+            let sent = data_frame(&frame).map(|frame| self.socket.get_ref().write_frame(&frame));
+            if !matches!(sent, Some(Ok(()))) {
+                self.bus.faults().count(Fault::NotSent);
+            }
+        }
+    }
+
+    fn take(&mut self, frame: &CanAnyFrame, stamp: Option<SystemTime>, now_ms: u64) {
         let event_time = stamp.and_then(|stamp| self.arrivals.event_time(stamp));
         let body = match frame {
             CanAnyFrame::Error(error) => return self.bus.error_frame(error.error_bits(), error.data()),
             CanAnyFrame::Remote(_) => FrameBody::RemoteRequest,
             CanAnyFrame::Normal(_) | CanAnyFrame::Fd(_) => FrameBody::Data(data(frame.data())),
         };
-        self.bus.frame(&Frame { id: id(frame), body }, event_time);
+        self.bus.frame(&Frame { id: id(frame), body }, event_time, now_ms);
     }
 
     fn count_dropped(&mut self) {
@@ -158,6 +177,15 @@ fn data(bytes: &[u8]) -> Data {
     data
 }
 
+/// A frame of at most eight bytes as the kernel takes it.
+fn data_frame(frame: &Frame) -> Option<CanDataFrame> {
+    let FrameBody::Data(data) = &frame.body else { return None };
+    match frame.id {
+        CanId::Standard(id) => CanDataFrame::new(socketcan::StandardId::new(id)?, data.as_bytes()),
+        CanId::Extended(id) => CanDataFrame::new(socketcan::ExtendedId::new(id)?, data.as_bytes()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use tokio::sync::mpsc;
@@ -174,7 +202,7 @@ mod tests {
         let patience = Patience { min: Duration::from_millis(1), max: Duration::from_millis(2) };
         let interface = CanInterface { patience, ..CanInterface::new("nocan7", false) };
         let link = SourceLink::new("bus", sender, Clock::system());
-        let source = tokio::spawn(run(interface, Observer::default(), link, shutdown.clone()));
+        let source = tokio::spawn(run(interface, Observer::default(), None, link, shutdown.clone()));
         let Some(Event::Source(report)) = events.recv().await else { panic!("news") };
         assert!(matches!(report.news, SourceNews::Lost { why } if why.contains("nocan7")));
         let again = tokio::time::timeout(Duration::from_millis(50), events.recv()).await;
@@ -185,15 +213,15 @@ mod tests {
 
     #[test]
     fn every_kind_of_frame_is_taken_as_it_is() {
-        let mut bus = Bus::new(Observer::default());
+        let mut bus = Bus::new(Observer::default(), None);
         let frames = [
-            socketcan::CanDataFrame::from_raw_id(0x123, &[1]).map(CanAnyFrame::Normal),
+            CanDataFrame::from_raw_id(0x123, &[1]).map(CanAnyFrame::Normal),
             socketcan::CanFdFrame::from_raw_id(0x18FE_F100, &[7; 64]).map(CanAnyFrame::Fd),
         ];
         for (frame, expected) in frames.iter().zip([(CanId::Standard(0x123), 1), (CanId::Extended(0x18FE_F100), 64)]) {
             let frame = frame.as_ref().expect("a frame");
             assert_eq!((id(frame), data(frame.data()).as_bytes().len()), expected);
-            bus.frame(&Frame { id: id(frame), body: FrameBody::Data(data(frame.data())) }, None);
+            bus.frame(&Frame { id: id(frame), body: FrameBody::Data(data(frame.data())) }, None, 0);
         }
         assert_eq!(bus.faults().take().get("unknown_id"), Some(&1));
     }

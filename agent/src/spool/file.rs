@@ -10,15 +10,11 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use milepost_proto::{BootId, DownLinkItem, Lane, SpoolId};
+use milepost_proto::{BootId, DownLinkItem, SpoolId};
 use rusqlite::{Connection, OptionalExtension as _};
 
-use super::{Opened, SpoolError, down_link, lanes, quarantine, salvage};
+use super::{Opened, SpoolError, down_link, lanes, migrations, quarantine, salvage};
 
-const SCHEMA_VERSION: i64 = 3;
-const SCHEMA: &str = include_str!("schema.sql");
-/// What makes version N + 1 of version N, from version 1 on.
-const MIGRATIONS: [&str; 2] = [include_str!("migration_2.sql"), include_str!("migration_3.sql")];
 /// How long an agent that is ending may take to let go of the file.
 const LOCK_WAIT: Duration = Duration::from_secs(2);
 /// With which every SQLite file begins.
@@ -86,11 +82,11 @@ fn suspicion(path: &Path) -> Result<Option<String>, SpoolError> {
 fn open_or_create(path: &Path, fresh: SpoolId) -> Result<SpoolFile, SpoolError> {
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(LOCK_WAIT)?;
+    migrations::choose_page_size(&connection)?;
     // Before the first read: the lock then lasts as long as the connection, and a second agent is told so.
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "wal_autocheckpoint", 256)?;
     connection.pragma_update(None, "cache_size", -512)?;
     let place = Place::of(path).map_err(|error| SpoolError::File(error.to_string()))?;
     let (spool_id, down_link) = read(&mut connection, fresh).map_err(|error| match error {
@@ -102,15 +98,7 @@ fn open_or_create(path: &Path, fresh: SpoolId) -> Result<SpoolFile, SpoolError> 
 
 /// Reads whatever every later step needs, so that damage shows here and not there.
 fn read(connection: &mut Connection, fresh: SpoolId) -> Result<(SpoolId, Vec<DownLinkItem>), SpoolError> {
-    match connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))? {
-        0 => create(connection, fresh)?,
-        SCHEMA_VERSION => {}
-        older @ 1.. if older < SCHEMA_VERSION => migrate(connection, older)?,
-        other => {
-            let why = format!("schema version {other} is not known here, this build knows {SCHEMA_VERSION}");
-            return Err(SpoolError::File(why));
-        }
-    }
+    migrations::bring_up_to_date(connection, fresh)?;
     let spool_id = spool_id(connection)?;
     lanes::all(connection)?;
     Ok((spool_id, down_link::held(connection)?))
@@ -119,26 +107,6 @@ fn read(connection: &mut Connection, fresh: SpoolId) -> Result<(SpoolId, Vec<Dow
 /// Makes an empty spool at `path`, of which only the layout matters.
 pub(super) fn create_template(path: &Path) -> Result<(), SpoolError> {
     open_or_create(path, SpoolId([0; 16]))?.connection.close().map_err(|(_, error)| SpoolError::from(error))
-}
-
-fn migrate(connection: &mut Connection, from: i64) -> Result<(), SpoolError> {
-    let transaction = connection.transaction()?;
-    for step in MIGRATIONS.iter().skip(usize::try_from(from - 1).unwrap_or_default()) {
-        transaction.execute_batch(step)?;
-    }
-    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-    Ok(transaction.commit()?)
-}
-
-fn create(connection: &mut Connection, fresh: SpoolId) -> Result<(), SpoolError> {
-    let transaction = connection.transaction()?;
-    transaction.execute_batch(SCHEMA)?;
-    transaction.execute("INSERT INTO fact (name, value) VALUES ('spool_id', ?1)", [fresh.0])?;
-    for lane in Lane::ALL {
-        transaction.execute("INSERT INTO lane VALUES (?1, 0, 0, 0)", [lanes::number(lane)])?;
-    }
-    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-    Ok(transaction.commit()?)
 }
 
 fn spool_id(connection: &Connection) -> Result<SpoolId, SpoolError> {

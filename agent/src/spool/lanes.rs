@@ -33,23 +33,72 @@ pub(super) fn chunk_ids(lane: Lane) -> (u64, u64) {
     (chunk_id(lane, 0), u64::from(number(lane) + 1) << SEQUENCE_BITS)
 }
 
-/// Gives out the next `count` sequences.
-pub(super) fn take_sequences(connection: &Connection, lane: Lane, count: u64) -> Result<SequenceRange, SpoolError> {
-    let last: u64 = connection.query_row(
-        "UPDATE lane SET last_sequence = last_sequence + ?2 WHERE lane = ?1 RETURNING last_sequence",
-        params![number(lane), count],
-        |row| row.get(0),
-    )?;
-    SequenceRange::starting_at(last + 1 - count, count)
-        .ok_or_else(|| SpoolError::File(format!("lane {lane} cannot give out {count} sequences after {last}")))
+/// Where a lane ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct End {
+    /// The last sequence given out.
+    pub(super) last_sequence: u64,
+    /// The greatest of its chunks' oldest event times so far, milliseconds; a chunk below it is late.
+    pub(super) latest_event_ms: i64,
 }
 
-/// Notes that records and bytes came (positive) or went (negative).
-pub(super) fn adjust(connection: &Connection, lane: Lane, records: i64, bytes: i64) -> Result<(), SpoolError> {
-    connection.execute(
-        "UPDATE lane SET waiting_records = waiting_records + ?2, waiting_bytes = waiting_bytes + ?3 WHERE lane = ?1",
-        params![number(lane), records, bytes],
-    )?;
+impl End {
+    /// The next `count` sequences.
+    pub(super) fn next(self, lane: Lane, count: u64) -> Result<SequenceRange, SpoolError> {
+        let last = self.last_sequence;
+        SequenceRange::starting_at(last + 1, count)
+            .ok_or_else(|| SpoolError::File(format!("lane {lane} cannot give out {count} sequences after {last}")))
+    }
+}
+
+/// Where `lane` ends.
+pub(super) fn end(connection: &Connection, lane: Lane) -> Result<End, SpoolError> {
+    let end = connection
+        .prepare_cached("SELECT last_sequence, latest_event_ms FROM lane WHERE lane = ?1")?
+        .query_row([number(lane)], |row| Ok(End { last_sequence: row.get(0)?, latest_event_ms: row.get(1)? }))?;
+    Ok(end)
+}
+
+/// Notes where `lane` ends now, and what came.
+pub(super) fn extend(connection: &Connection, lane: Lane, end: End, came: Change) -> Result<(), SpoolError> {
+    connection
+        .prepare_cached(
+            "UPDATE lane SET last_sequence = ?2, latest_event_ms = ?3, waiting_records = waiting_records + ?4,
+                    waiting_bytes = waiting_bytes + ?5 WHERE lane = ?1",
+        )?
+        .execute(params![number(lane), end.last_sequence, end.latest_event_ms, came.records, came.bytes])?;
+    Ok(())
+}
+
+/// Records and bytes that came (positive) or went (negative).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Change {
+    pub(super) records: i64,
+    pub(super) bytes: i64,
+}
+
+impl Change {
+    /// Adds records and bytes of chunk bodies that came.
+    pub(super) fn add(&mut self, records: u64, bytes: usize) {
+        self.records += i64::try_from(records).unwrap_or(i64::MAX);
+        self.bytes += i64::try_from(bytes).unwrap_or(i64::MAX);
+    }
+
+    /// Subtracts records and bytes of chunk bodies that went.
+    pub(super) fn subtract(&mut self, records: u64, bytes: usize) {
+        self.records -= i64::try_from(records).unwrap_or(i64::MAX);
+        self.bytes -= i64::try_from(bytes).unwrap_or(i64::MAX);
+    }
+}
+
+/// Notes what came and went.
+pub(super) fn adjust(connection: &Connection, lane: Lane, change: Change) -> Result<(), SpoolError> {
+    connection
+        .prepare_cached(
+            "UPDATE lane SET waiting_records = waiting_records + ?2, waiting_bytes = waiting_bytes + ?3
+             WHERE lane = ?1",
+        )?
+        .execute(params![number(lane), change.records, change.bytes])?;
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use milepost_proto::uplink::{BATCHES_MAX, CHUNKS_MAX};
 use milepost_proto::{Batch, Chunk, Lane, SequenceRange, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{SpoolError, lanes};
+use super::{SpoolError, gap, lanes};
 
 /// How much to offer, and where telemetry's present begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,25 +138,63 @@ fn newest_chunk(connection: &Connection, lane: Lane) -> Result<Option<u64>, Spoo
     Ok(id.map(lanes::first_sequence))
 }
 
-/// The earliest event of chunks outside `batches`: found by walking the index past those that are inside.
+/// The earliest event of chunks outside `batches`. Of the chunks that are not late, each lane's first one outside is the
+/// earliest; an index knows the late ones, and is walked past those inside.
 fn oldest_outside(connection: &Connection, batches: &[Batch]) -> Result<Option<Timestamp>, SpoolError> {
-    let mut statement = connection.prepare_cached("SELECT id, oldest_event_ms FROM chunk ORDER BY oldest_event_ms")?;
+    let mut oldest_ms = late_outside(connection, batches)?;
+    for lane in Lane::ALL {
+        oldest_ms = oldest_ms.min(first_outside(connection, lane, batches)?);
+    }
+    Ok((oldest_ms < gap::EVENT_TIME.as_millis()).then(|| Timestamp::from_millis(oldest_ms)))
+}
+
+fn late_outside(connection: &Connection, batches: &[Batch]) -> Result<i64, SpoolError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id, oldest_event_ms FROM chunk INDEXED BY late_chunk WHERE late ORDER BY oldest_event_ms",
+    )?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         if !is_inside(batches, row.get(0)?) {
-            return Ok(Some(Timestamp::from_millis(row.get(1)?)));
+            return Ok(row.get(1)?);
         }
     }
-    Ok(None)
+    Ok(gap::EVENT_TIME.as_millis())
+}
+
+/// The oldest event time of the lane's first chunk outside `batches` that is no gap.
+fn first_outside(connection: &Connection, lane: Lane, batches: &[Batch]) -> Result<i64, SpoolError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id, oldest_event_ms FROM chunk WHERE id >= ?1 AND id < ?2 AND oldest_event_ms < ?3 ORDER BY id LIMIT 1",
+    )?;
+    let (mut from, to) = lanes::chunk_ids(lane);
+    let gap_ms = gap::EVENT_TIME.as_millis();
+    loop {
+        let first = statement
+            .query_row(params![from, to, gap_ms], |row| Ok((row.get::<_, u64>(0)?, row.get(1)?)))
+            .optional()?;
+        match first {
+            None => return Ok(gap_ms),
+            Some((id, oldest_ms)) if !is_inside(batches, id) => return Ok(oldest_ms),
+            Some((id, _)) => from = end_of_batch(batches, id) + 1,
+        }
+    }
+}
+
+/// The id of the last chunk of the batch that this chunk is in.
+fn end_of_batch(batches: &[Batch], chunk_id: u64) -> u64 {
+    bounds(batches).find(|(first, last)| (*first..=*last).contains(&chunk_id)).map_or(chunk_id, |(_, last)| last)
 }
 
 fn is_inside(batches: &[Batch], chunk_id: u64) -> bool {
-    batches.iter().any(|batch| {
-        let bounds = batch.chunks.first().zip(batch.chunks.last());
-        bounds.is_some_and(|(first, last)| {
-            let first = lanes::chunk_id(batch.lane, first.range.first());
-            (first..=lanes::chunk_id(batch.lane, last.range.first())).contains(&chunk_id)
-        })
+    bounds(batches).any(|(first, last)| (first..=last).contains(&chunk_id))
+}
+
+/// Ids of the first and the last chunk of each batch.
+fn bounds(batches: &[Batch]) -> impl Iterator<Item = (u64, u64)> {
+    let id = |batch: &Batch, chunk: &Chunk| lanes::chunk_id(batch.lane, chunk.range.first());
+    batches.iter().filter_map(move |batch| {
+        let (first, last) = batch.chunks.first().zip(batch.chunks.last())?;
+        Some((id(batch, first), id(batch, last)))
     })
 }
 

@@ -8,7 +8,8 @@ use milepost_proto::reading::{Gap, GapReason};
 use milepost_proto::{Chunk, ChunkBody, Lane, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{SpoolError, append, lanes, settle};
+use super::writer::Memory;
+use super::{SpoolError, gap, lanes, settle};
 use crate::uplink::narrowing::Poison;
 
 /// Most chunks of events and telemetry that are kept.
@@ -30,7 +31,12 @@ pub struct PoisonMeasure {
 }
 
 /// Sets the chunk aside; one that has gone meanwhile stays gone.
-pub(super) fn set_aside(connection: &Connection, poison: &Poison, now: Timestamp) -> Result<(), SpoolError> {
+pub(super) fn set_aside(
+    connection: &Connection,
+    memory: &mut Memory,
+    poison: &Poison,
+    now: Timestamp,
+) -> Result<(), SpoolError> {
     let id = lanes::chunk_id(poison.lane, poison.range.first());
     let found = connection
         .prepare_cached("SELECT checksum, body FROM chunk WHERE id = ?1 AND last_sequence = ?2")?
@@ -40,6 +46,7 @@ pub(super) fn set_aside(connection: &Connection, poison: &Poison, now: Timestamp
         .optional()?;
     let Some(chunk) = found else { return Ok(()) };
     settle::remove(connection, poison.lane, poison.range)?;
+    memory.forget(poison.lane, poison.range);
     if matches!(chunk.open(), Ok(ChunkBody::Gap(_))) {
         return Ok(());
     }
@@ -50,7 +57,7 @@ pub(super) fn set_aside(connection: &Connection, poison: &Poison, now: Timestamp
     )?;
     forget_oldest(connection)?;
     let gap = Gap { reason: GapReason::Quarantined, detail: poison.why.clone() };
-    append::put_gap(connection, poison.lane, poison.range, gap)
+    gap::put(connection, &mut memory.offered, poison.lane, poison.range, &gap)
 }
 
 /// How much is set aside.

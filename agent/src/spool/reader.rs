@@ -6,12 +6,12 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use milepost_proto::{Chunk, Lane, SequenceRange, SpoolId};
+use milepost_proto::{Chunk, Lane, SequenceRange, Sha256, SpoolId};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 
 use super::file::with_suffix;
-use super::{SpoolError, lanes};
+use super::{SpoolError, append, blobs, lanes};
 
 /// Most stretches of one lane that do not read before the rest is given up: more is no damage but another file.
 const UNREADABLE_MAX: u64 = 10_000;
@@ -59,6 +59,18 @@ impl SpoolReader {
         &self.connection
     }
 
+    /// What SQLite finds wrong with the file.
+    #[must_use]
+    pub fn integrity(&self) -> Vec<String> {
+        let read = || -> rusqlite::Result<Vec<String>> {
+            let mut statement = self.connection.prepare("PRAGMA integrity_check")?;
+            statement.query_map([], |row| row.get(0))?.collect()
+        };
+        let mut findings = read().unwrap_or_else(|error| vec![error.to_string()]);
+        findings.retain(|finding| finding != "ok");
+        findings
+    }
+
     /// The spool's id.
     ///
     /// # Errors
@@ -69,6 +81,41 @@ impl SpoolReader {
             .optional()?
             .map(SpoolId)
             .ok_or_else(|| SpoolError::Damaged("it has no spool_id".to_owned()))
+    }
+
+    /// The last sequence given out in `lane`.
+    ///
+    /// # Errors
+    /// When it does not read.
+    pub fn last_sequence(&self, lane: Lane) -> Result<u64, SpoolError> {
+        let sql = "SELECT last_sequence FROM lane WHERE lane = ?1";
+        Ok(self.connection.query_row(sql, [lanes::number(lane)], |row| row.get(0))?)
+    }
+
+    /// The digest of the last evidence record; absent before the first.
+    ///
+    /// # Errors
+    /// When it does not read.
+    pub fn chain_head(&self) -> Result<Option<Sha256>, SpoolError> {
+        append::chain_head(&self.connection)
+    }
+
+    /// Photos and signatures, with the bytes held from the start, and whether that is all of them.
+    ///
+    /// # Errors
+    /// When they do not read.
+    pub fn blobs(&self) -> Result<Vec<(Sha256, u64, bool)>, SpoolError> {
+        let mut statement = self.connection.prepare("SELECT sha256, held, complete FROM blob ORDER BY sha256")?;
+        let blobs = statement.query_map([], |row| Ok((Sha256(row.get(0)?), row.get(1)?, row.get(2)?)))?;
+        Ok(blobs.collect::<Result<_, _>>()?)
+    }
+
+    /// The bytes of a whole blob.
+    ///
+    /// # Errors
+    /// When they do not read.
+    pub fn blob_bytes(&self, sha256: Sha256) -> Result<Vec<u8>, SpoolError> {
+        blobs::bytes(&self.connection, sha256, 0, usize::MAX)
     }
 
     /// Gives `take` the chunks of `lane` in order, until it breaks off.

@@ -11,12 +11,12 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use milepost_proto::reading::{Gap, GapReason};
-use milepost_proto::{Chunk, Lane, SpoolId};
+use milepost_proto::{Chunk, Lane, SequenceRange, SpoolId};
 use rusqlite::{Connection, params};
 
 use super::mended_copy::MendedCopy;
 use super::reader::{SpoolReader, StoredChunk};
-use super::{SpoolError, lanes, quota};
+use super::{SpoolError, lanes};
 
 /// Ends the name of the marker beside a file whose content was taken over.
 pub(super) const TAKEN_OVER: &str = ".salvaged";
@@ -105,14 +105,14 @@ fn take_over_lane(
             stored
         } else {
             salvage.damaged += records;
-            as_gap(stored)?
+            StoredChunk { chunk: damaged(stored.chunk.range)?, ..stored }
         };
         pending_bytes += stored.chunk.body.len();
         pending.push(stored);
         if pending_bytes >= COMMIT_BYTES_MAX {
             pending_bytes = 0;
             keep(connection, spool_id, std::mem::take(&mut pending))?;
-            is_full = quota::used_bytes(connection)? > quota_bytes - quota_bytes / FREE_PART;
+            is_full = database_bytes(connection)? > quota_bytes - quota_bytes / FREE_PART;
         }
         Ok(ControlFlow::Continue(()))
     })?;
@@ -120,11 +120,14 @@ fn take_over_lane(
     keep(connection, spool_id, pending)
 }
 
-fn as_gap(stored: StoredChunk) -> Result<StoredChunk, SpoolError> {
+fn database_bytes(connection: &Connection) -> Result<u64, SpoolError> {
+    let sql = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size";
+    Ok(connection.query_row(sql, [], |row| row.get(0))?)
+}
+
+fn damaged(range: SequenceRange) -> Result<Chunk, SpoolError> {
     let detail = "the spool file was damaged here".to_owned();
-    let gap = Chunk::gap(stored.chunk.range, Gap { reason: GapReason::Damaged, detail })
-        .map_err(|fault| SpoolError::File(fault.to_string()))?;
-    Ok(StoredChunk { chunk: gap, ..stored })
+    Chunk::gap(range, Gap { reason: GapReason::Damaged, detail }).map_err(|fault| SpoolError::File(fault.to_string()))
 }
 
 fn keep(connection: &mut Connection, spool_id: SpoolId, chunks: Vec<StoredChunk>) -> Result<(), SpoolError> {

@@ -1,28 +1,36 @@
 -- The spool, schema version 3. Times are milliseconds since the Unix epoch.
 
--- What is true of the file as a whole: 'spool_id', and 'chain_head', the digest of the last evidence record.
+-- What is true of the file as a whole: 'spool_id'; 'chain_head', the digest of the last evidence record; and after a
+-- farewell 'offered', what had been offered to the gateway until then.
 CREATE TABLE fact (
     name  TEXT PRIMARY KEY,
     value BLOB NOT NULL
 ) WITHOUT ROWID;
 
 -- One row per lane. Sequences must survive an emptied spool, and how much waits must be known without counting.
+-- 'latest_event_ms' is the greatest oldest_event_ms that any chunk of the lane ever had.
 CREATE TABLE lane (
     lane            INTEGER PRIMARY KEY,
     last_sequence   INTEGER NOT NULL,
     waiting_records INTEGER NOT NULL,
-    waiting_bytes   INTEGER NOT NULL
+    waiting_bytes   INTEGER NOT NULL,
+    latest_event_ms INTEGER NOT NULL
 );
 
--- Sealed chunks. The id is lane << 56 | first sequence, so that one b-tree keeps each lane in order.
+-- Sealed chunks. The id is lane << 56 | first sequence, so that one b-tree keeps each lane in order. 'late' is 1 for a
+-- chunk whose oldest event lies before the oldest event of a chunk before it in its lane. 'thinned' counts how often it was.
 CREATE TABLE chunk (
     id              INTEGER PRIMARY KEY,
     last_sequence   INTEGER NOT NULL,
     checksum        INTEGER NOT NULL,
     oldest_event_ms INTEGER NOT NULL,
+    late            INTEGER NOT NULL,
+    thinned         INTEGER NOT NULL,
     body            BLOB NOT NULL
 );
-CREATE INDEX chunk_by_event_time ON chunk (oldest_event_ms);
+-- Chunks that are not late are in the order of their event times by their ids: only the late ones, which are few, cost a
+-- page of an index with their commit.
+CREATE INDEX late_chunk ON chunk (oldest_event_ms) WHERE late;
 
 -- Driver captures already accepted, so that one sent twice is stored once.
 CREATE TABLE capture (

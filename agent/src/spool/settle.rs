@@ -5,7 +5,9 @@ use milepost_proto::uplink::Refusal;
 use milepost_proto::{Chunk, ChunkBody, Lane, Receipt, SequenceRange};
 use rusqlite::{Connection, params};
 
-use super::{SpoolError, append, lanes};
+use super::lanes::{self, Change};
+use super::writer::Memory;
+use super::{SpoolError, gap};
 
 /// What settling did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -17,13 +19,14 @@ pub struct Settled {
 }
 
 /// Applies one receipt that speaks of this spool.
-pub(super) fn settle(connection: &Connection, receipt: &Receipt) -> Result<Settled, SpoolError> {
+pub(super) fn settle(connection: &Connection, memory: &mut Memory, receipt: &Receipt) -> Result<Settled, SpoolError> {
     let mut settled = Settled::default();
     for range in receipt.covered().iter() {
         settled.settled += remove(connection, receipt.lane, range)?;
+        memory.forget(receipt.lane, range);
     }
     for refusal in &receipt.refused {
-        settled.refused += refuse(connection, receipt.lane, refusal)?;
+        settled.refused += refuse(connection, memory, receipt.lane, refusal)?;
     }
     Ok(settled)
 }
@@ -36,28 +39,31 @@ pub(super) fn remove(connection: &Connection, lane: Lane, range: SequenceRange) 
     )?;
     let (first, last) = (lanes::chunk_id(lane, range.first()), last_id(lane, range.last()));
     let mut rows = statement.query(params![first, last, range.last()])?;
-    let (mut records, mut bytes) = (0_u64, 0_i64);
+    let (mut records, mut change) = (0_u64, Change::default());
     while let Some(row) = rows.next()? {
-        records += row.get::<_, u64>(1)? - lanes::first_sequence(row.get(0)?) + 1;
-        bytes += row.get::<_, i64>(2)?;
+        let count = (row.get::<_, u64>(1)? + 1).saturating_sub(lanes::first_sequence(row.get(0)?));
+        records += count;
+        change.subtract(count, row.get(2)?);
     }
     drop(rows);
     if records > 0 {
-        lanes::adjust(connection, lane, -i64::try_from(records).unwrap_or(i64::MAX), -bytes)?;
+        lanes::adjust(connection, lane, change)?;
     }
     Ok(records)
 }
 
 /// Puts gaps in place of the refused chunks. A refused gap just goes, or the two ends would argue for ever.
-fn refuse(connection: &Connection, lane: Lane, refusal: &Refusal) -> Result<u64, SpoolError> {
+fn refuse(connection: &Connection, memory: &mut Memory, lane: Lane, refusal: &Refusal) -> Result<u64, SpoolError> {
     let mut refused = 0;
     for chunk in chunks_in(connection, lane, refusal.range)? {
         let was_gap = matches!(chunk.open(), Ok(ChunkBody::Gap(_)));
         let records = remove(connection, lane, chunk.range)?;
+        memory.forget(lane, chunk.range);
         if !was_gap {
             refused += records;
             let detail = refusal.reason.chars().take(200).collect();
-            append::put_gap(connection, lane, chunk.range, Gap { reason: GapReason::Refused, detail })?;
+            let gap = Gap { reason: GapReason::Refused, detail };
+            gap::put(connection, &mut memory.offered, lane, chunk.range, &gap)?;
         }
     }
     Ok(refused)

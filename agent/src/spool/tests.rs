@@ -17,13 +17,17 @@ mod custody;
 mod damage;
 mod evidence;
 mod full;
+mod growth;
+mod migration;
 mod model;
 mod poison;
 mod salvage;
+mod start;
 
 const BOOT: BootId = BootId([7; 16]);
 const QUOTA: u64 = 64 * 1024 * 1024;
 const ALL: OfferLimits = OfferLimits { bytes_max: 1 << 20, live_from: 1 };
+const EVERYTHING: OfferLimits = OfferLimits { bytes_max: 1 << 30, live_from: 1 };
 
 impl Spool {
     /// Waits until the writer has ended.
@@ -34,7 +38,7 @@ impl Spool {
 
     /// A handle to no file.
     fn closed() -> Self {
-        Self { writer: Writer::Thread(mpsc::channel(1).0) }
+        Self { writer: Writer::Thread(mpsc::channel(1).0), free_bytes_min: Arc::default() }
     }
 }
 
@@ -59,12 +63,22 @@ impl Bench {
 
     /// Forgets the handle without any farewell and opens the file again.
     fn reopen(&mut self) {
+        self.reopen_with_quota(QUOTA);
+    }
+
+    fn reopen_with_quota(&mut self, quota_bytes: u64) {
         self.spool = Spool::closed();
-        (self.spool, self.opened) = open(self.folder.path(), QUOTA, 2);
+        (self.spool, self.opened) = open(self.folder.path(), quota_bytes, 2);
     }
 
     fn append(&self, lane: Lane, records: Vec<Record>) -> Result<(), SpoolError> {
         self.runtime.block_on(self.spool.append(lane, BOOT, records))
+    }
+
+    /// Appends, and offers everything, so that what was appended stays a chunk of its own.
+    fn chunk(&self, lane: Lane, records: Vec<Record>) {
+        self.append(lane, records).expect("kept");
+        self.offer(EVERYTHING);
     }
 
     fn capture(&self, client_ref: &str, action: ActionKind) -> Result<Accepted, Rejection> {
@@ -159,8 +173,10 @@ fn did(client_ref: &str, action: ActionKind) -> (CaptureKey, Record) {
     (key, record(5_000, Reading::DriverAction(Box::new(action))))
 }
 
+/// Values that no sealing makes much smaller.
 fn signals(from_ms: i64, count: i64) -> Vec<Record> {
-    let signal = |n| Signal { name: "Vehicle.Speed".to_owned(), value: n as f64, unit: "km/h".to_owned() };
+    let value = |n: i64| (n.wrapping_mul(0x5851_f42d_4c95_7f2d) >> 12) as f64 / 1e9;
+    let signal = |n| Signal { name: "Vehicle.Speed".to_owned(), value: value(n), unit: "km/h".to_owned() };
     (0..count).map(|n| record(from_ms + n, Reading::Signal(signal(n)))).collect()
 }
 

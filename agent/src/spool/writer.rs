@@ -5,10 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use milepost_proto::{Lane, SpoolId};
+use milepost_proto::{Batch, Lane, SequenceRange, SpoolId};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::mpsc;
 
+use super::offered::Offered;
+use super::quota::Thinning;
+use super::space::Space;
+use super::tail::Tails;
 use super::{
     Command, Measure, Reply, Signer, SpoolError, append, blobs, captures, down_link, file, lanes, offer, poison, quota,
     salvaged, settle, tally,
@@ -22,14 +26,41 @@ pub(super) struct Ledger {
     pub(super) connection: Connection,
     pub(super) spool_id: SpoolId,
     pub(super) place: file::Place,
-    pub(super) quota_bytes: u64,
+    pub(super) space: Space,
     pub(super) signer: Signer,
+    pub(super) memory: Memory,
     /// Records that the disk would not take; they become a gap with the lane's next append that works.
     pub(super) unrecorded: Unrecorded,
     /// Why the file must be set aside, once that is known.
     pub(super) damage: Option<String>,
     /// Whether it takes no more commands.
     pub(super) ended: bool,
+}
+
+/// What the writer knows that the file does not say.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// The chunks that still grow.
+    pub(super) tails: Tails,
+    /// What the gateway may have seen.
+    pub(super) offered: Offered,
+    /// How far thinning has come.
+    pub(super) thinning: Thinning,
+}
+
+impl Memory {
+    /// The chunks of `batches` are about to leave: from here on they are what they are.
+    fn offer(&mut self, connection: &Connection, batches: &[Batch]) -> Result<(), SpoolError> {
+        let chunks = batches.iter().flat_map(|batch| batch.chunks.iter().map(|chunk| (batch.lane, chunk.range)));
+        chunks.for_each(|(lane, range)| self.tails.close_in(lane, range));
+        self.offered.add(connection, batches)
+    }
+
+    /// The chunks in `range` have gone.
+    pub(super) fn forget(&mut self, lane: Lane, range: SequenceRange) {
+        self.tails.close_in(lane, range);
+        self.offered.forget(lane, range);
+    }
 }
 
 /// Records by lane that appear in no chunk. Evidence is never among them: whoever captured it is told.
@@ -83,10 +114,16 @@ impl Ledger {
             *unrecorded.entry(lane).or_default() += count;
         }
         let mut answers: Vec<Answer> = Vec::with_capacity(group.len());
+        self.space.shorten_log(&self.connection);
         let outcome = self.carry_out(group, &mut answers);
-        if let Err(error) = &outcome {
-            note_damage(&mut self.damage, error);
-            self.unrecorded = unrecorded;
+        match &outcome {
+            Ok(()) => self.memory.offered.committed(),
+            Err(error) => {
+                note_damage(&mut self.damage, error);
+                self.unrecorded = unrecorded;
+                self.memory.offered.undo(0);
+                self.memory.tails.close_all();
+            }
         }
         for answer in answers {
             answer(outcome.as_ref().err());
@@ -99,8 +136,9 @@ impl Ledger {
             transaction: &mut transaction,
             spool_id: self.spool_id,
             is_held: self.place.is_held(),
-            quota_bytes: self.quota_bytes,
+            space: &self.space,
             signer: &self.signer,
+            memory: &mut self.memory,
             unrecorded: &mut self.unrecorded,
             damage: &mut self.damage,
         };
@@ -125,8 +163,9 @@ struct Step<'s, 'c> {
     spool_id: SpoolId,
     /// Whether the next start will find this file.
     is_held: bool,
-    quota_bytes: u64,
+    space: &'s Space,
     signer: &'s Signer,
+    memory: &'s mut Memory,
     unrecorded: &'s mut Unrecorded,
     damage: &'s mut Option<String>,
 }
@@ -137,7 +176,9 @@ impl Step<'_, '_> {
         match command {
             Command::Append { lane, boot_id, records, reply } => {
                 let count = records.len() as u64;
-                let result = self.append(lane, |connection| append::append(connection, lane, boot_id, records));
+                let result = self.append(lane, |connection, memory| {
+                    append::append(connection, &mut memory.tails, lane, boot_id, records)
+                });
                 if result.is_err() {
                     *self.unrecorded.entry(lane).or_default() += count;
                 }
@@ -145,34 +186,39 @@ impl Step<'_, '_> {
             }
             Command::Capture { key, boot_id, record, reply } => {
                 let signer = self.signer;
-                let result = self.append(Lane::Evidence, |connection| {
+                let result = self.append(Lane::Evidence, |connection, _| {
                     captures::capture(connection, spool_id, &key, boot_id, *record, signer)
                 });
                 answer(reply, result)
             }
             Command::FindCapture { key, reply } => {
-                answer(reply, self.whole(|connection| captures::find(connection, &key)))
+                answer(reply, self.whole(|connection, _| captures::find(connection, &key)))
             }
             Command::BlobPart { part, reply } => {
-                let result = self.append(Lane::Evidence, |connection| blobs::keep_part(connection, &part));
+                let result = self.append(Lane::Evidence, |connection, _| blobs::keep_part(connection, &part));
                 answer(reply, result)
             }
             Command::Offer { scope, limits, reply } => {
-                answer(reply, self.whole(|connection| offer::offer(connection, scope, limits)))
+                let result = self.whole(|connection, memory| {
+                    let offer = offer::offer(connection, scope, limits)?;
+                    memory.offer(connection, &offer.batches)?;
+                    Ok(offer)
+                });
+                answer(reply, result)
             }
             Command::OfferSalvaged { bytes_max, reply } => {
-                answer(reply, self.whole(|connection| salvaged::offer(connection, bytes_max)))
+                answer(reply, self.whole(|connection, _| salvaged::offer(connection, bytes_max)))
             }
             Command::BlobBytes { sha256, start, length_max, reply } => {
-                answer(reply, self.whole(|connection| blobs::bytes(connection, sha256, start, length_max)))
+                answer(reply, self.whole(|connection, _| blobs::bytes(connection, sha256, start, length_max)))
             }
             Command::Settle { receipts, blobs, reply } => {
-                let result = self.whole(|connection| {
+                let result = self.whole(|connection, memory| {
                     blobs::settle(connection, &blobs)?;
                     let mut sum = settle::Settled::default();
                     for receipt in &receipts {
                         let settled = if receipt.spool_id == spool_id {
-                            settle::settle(connection, receipt)?
+                            settle::settle(connection, memory, receipt)?
                         } else {
                             salvaged::settle(connection, receipt)?
                         };
@@ -184,16 +230,22 @@ impl Step<'_, '_> {
                 answer(reply, result)
             }
             Command::KeepDownLink { item, reply } => {
-                answer(reply, self.whole(|connection| down_link::keep(connection, &item)))
+                answer(reply, self.whole(|connection, _| down_link::keep(connection, &item)))
+            }
+            Command::Measure { reply } => {
+                let space = self.space;
+                answer(reply, self.whole(|connection, _| measure(connection, space)))
+            }
+            Command::Farewell { reply } => {
+                answer(reply, self.whole(|connection, memory| memory.offered.leave_note(connection)))
             }
             Command::Quarantine { poison, now, reply } => {
-                answer(reply, self.whole(|connection| poison::set_aside(connection, &poison, now)))
+                answer(reply, self.whole(|connection, memory| poison::set_aside(connection, memory, &poison, now)))
             }
-            Command::Tally { reply } => answer(reply, self.whole(tally::read)),
+            Command::Tally { reply } => answer(reply, self.whole(|connection, _| tally::read(connection))),
             Command::KeepTally { tally, reply } => {
-                answer(reply, self.whole(|connection| tally::keep(connection, tally)))
+                answer(reply, self.whole(|connection, _| tally::keep(connection, tally)))
             }
-            Command::Measure { reply } => answer(reply, self.whole(measure)),
         }
     }
 
@@ -201,19 +253,20 @@ impl Step<'_, '_> {
     fn append<T>(
         &mut self,
         lane: Lane,
-        write: impl FnOnce(&Connection) -> Result<T, SpoolError>,
+        write: impl FnOnce(&Connection, &mut Memory) -> Result<T, SpoolError>,
     ) -> Result<T, SpoolError> {
         if !self.is_held {
             return Err(SpoolError::Moved);
         }
-        let quota_bytes = self.quota_bytes;
+        let space = self.space;
         let unrecorded = self.unrecorded.get(&lane).copied().unwrap_or(0);
-        let result = self.whole(|connection| {
-            quota::make_room(connection, quota_bytes)?;
+        let result = self.whole(|connection, memory| {
+            quota::make_room(connection, space, memory)?;
             if unrecorded > 0 {
-                append::append_gap(connection, lane, unrecorded, append::unrecorded())?;
+                memory.tails.close(lane);
+                append::append_gap(connection, &mut memory.offered, lane, unrecorded, &append::unrecorded())?;
             }
-            write(connection)
+            write(connection, memory)
         });
         if result.is_ok() {
             self.unrecorded.remove(&lane);
@@ -222,17 +275,26 @@ impl Step<'_, '_> {
     }
 
     /// Does all of `work` or none of it, whatever the rest of the group does.
-    fn whole<T>(&mut self, work: impl FnOnce(&Connection) -> Result<T, SpoolError>) -> Result<T, SpoolError> {
+    fn whole<T>(
+        &mut self,
+        work: impl FnOnce(&Connection, &mut Memory) -> Result<T, SpoolError>,
+    ) -> Result<T, SpoolError> {
+        let mark = self.memory.offered.mark();
         let result = self.try_whole(work);
         if let Err(error) = &result {
             note_damage(self.damage, error);
+            self.memory.offered.undo(mark);
+            self.memory.tails.close_all();
         }
         result
     }
 
-    fn try_whole<T>(&mut self, work: impl FnOnce(&Connection) -> Result<T, SpoolError>) -> Result<T, SpoolError> {
+    fn try_whole<T>(
+        &mut self,
+        work: impl FnOnce(&Connection, &mut Memory) -> Result<T, SpoolError>,
+    ) -> Result<T, SpoolError> {
         let savepoint = self.transaction.savepoint()?;
-        let result = work(&savepoint)?;
+        let result = work(&savepoint, self.memory)?;
         savepoint.commit()?;
         Ok(result)
     }
@@ -252,10 +314,12 @@ fn answer<T: Send + 'static>(reply: Reply<T>, result: Result<T, SpoolError>) -> 
     })
 }
 
-fn measure(connection: &Connection) -> Result<Measure, SpoolError> {
+fn measure(connection: &Connection, space: &Space) -> Result<Measure, SpoolError> {
     Ok(Measure {
         lanes: lanes::all(connection)?,
-        disk_bytes: quota::used_bytes(connection)?,
+        disk_bytes: space.used_bytes(connection)?,
+        free_bytes: space.free_bytes(),
+        free_bytes_min: space.free_bytes_min(),
         blobs: blobs::waiting(connection)?,
         poison: poison::measure(connection)?,
         oldest_salvaged: salvaged::oldest(connection)?,

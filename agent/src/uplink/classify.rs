@@ -2,7 +2,7 @@
 //!
 //! Promise: only a 200 whose body decodes lets records leave the spool; everything else keeps them and says why.
 
-use milepost_proto::wire::{self, WireFault};
+use milepost_proto::wire::{WireFault, WireVersion};
 use rustls::AlertDescription;
 
 /// Why a request brought no usable answer.
@@ -58,6 +58,8 @@ pub enum SendFailure {
     },
 }
 
+/// The wire version this agent speaks.
+const VERSION: u8 = WireVersion::CURRENT as u8;
 /// Longest wait a gateway can ask for, milliseconds.
 const RETRY_AFTER_MS_MAX: u64 = 600_000;
 
@@ -78,12 +80,12 @@ pub fn classify(status: u16, retry_after_s: Option<u64>, body: &str) -> SendFail
     }
 }
 
-/// Which end to update, as far as the gateway says what it speaks.
+/// Which end to update, as far as the gateway says what it speaks ("… this build speaks 0 to 3; …").
 fn older_end(body: &str) -> &'static str {
-    let digits = |text: &str| text.chars().take_while(char::is_ascii_digit).collect::<String>();
-    match body.split_once("speaks ").and_then(|(_, rest)| digits(rest).parse::<u8>().ok()) {
-        Some(spoken) if spoken > wire::VERSION => "update this agent",
-        Some(spoken) if spoken < wire::VERSION => "update the gateway",
+    let spoken = body.split_once("speaks ").map_or("", |(_, rest)| rest.split(';').next().unwrap_or_default());
+    match spoken.split(' ').filter_map(|word| word.parse::<u8>().ok()).max() {
+        Some(newest) if newest > VERSION => "update this agent",
+        Some(newest) if newest < VERSION => "update the gateway",
         _ => "update the older of the two",
     }
 }
@@ -93,9 +95,8 @@ fn older_end(body: &str) -> &'static str {
 pub fn classify_fault(fault: &WireFault) -> SendFailure {
     match fault {
         WireFault::Version(version) => {
-            let end = if *version > wire::VERSION { "this agent" } else { "the gateway" };
-            let spoken = wire::VERSION;
-            let why = format!("it answers in version {version}, this agent speaks {spoken}; update {end}");
+            let end = if *version > VERSION { "this agent" } else { "the gateway" };
+            let why = format!("it answers in version {version}, this agent speaks {VERSION}; update {end}");
             SendFailure::Outdated { why }
         }
         fault => SendFailure::Broken { why: fault.to_string() },
@@ -175,9 +176,13 @@ mod tests {
     #[test]
     fn an_end_that_is_too_old_is_named() {
         let why = |version| classify_fault(&WireFault::Version(version)).to_string();
-        assert!(why(wire::VERSION + 1).ends_with("update this agent"));
-        let newer = format!("this build speaks {}; update the older end", wire::VERSION + 1);
-        assert!(classify(426, None, &newer).to_string().ends_with("update this agent"));
+        assert!(why(VERSION + 1).ends_with("update this agent"));
+        let says =
+            |newest: u8| format!("wire version 9 is not spoken here, this build speaks 0 to {newest}; update it");
+        assert!(classify(426, None, &says(VERSION + 1)).to_string().ends_with("update this agent"));
+        assert!(classify(426, None, &says(VERSION - 1)).to_string().ends_with("update the gateway"));
+        let own = WireFault::Version(VERSION).to_string();
+        assert!(classify(426, None, &own).to_string().ends_with("update the older of the two"));
         assert!(classify(426, None, "").to_string().ends_with("update the older of the two"));
         assert!(matches!(classify_fault(&WireFault::Magic), SendFailure::Broken { .. }));
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use milepost_proto::uplink::{BlobOffer, BlobState};
-use milepost_proto::{UplinkAnswer, wire};
+use milepost_proto::{SpoolId, UplinkAnswer, wire};
 use serde::Deserialize;
 
 use super::SendFailure;
@@ -66,11 +66,11 @@ impl GatewayClient {
         if spare { &self.spare } else { &self.usual }
     }
 
-    /// Sends an encoded request; by a connection that carries nothing else when `spare` says so.
+    /// Sends an encoded request about spool `asked`; by a connection that carries nothing else when `spare` says so.
     ///
     /// # Errors
     /// The [`SendFailure`] that says what to do about it; the request may still have reached the gateway.
-    pub async fn request(&self, envelope: Vec<u8>, spare: bool) -> Result<UplinkAnswer, SendFailure> {
+    pub async fn request(&self, envelope: Vec<u8>, asked: SpoolId, spare: bool) -> Result<UplinkAnswer, SendFailure> {
         let request = self
             .connection(spare)
             .post(format!("{}/v1/batches", self.url))
@@ -78,7 +78,7 @@ impl GatewayClient {
             .timeout(timeout(envelope.len()))
             .body(envelope);
         let body = answer(request).await?;
-        wire::decode_answer(&body).map_err(|fault| classify_fault(&fault))
+        wire::decode_answer(&body, asked).map_err(|fault| classify_fault(&fault))
     }
 
     /// Sends the bytes of a blob from `offset`.
@@ -161,7 +161,7 @@ mod tests {
         let roots = rustls::RootCertStore::empty();
         let tls = versions.expect("versions").with_root_certificates(roots).with_no_client_auth();
         let client = GatewayClient::new(&url, tls).expect("a client");
-        client.request(b"records".to_vec(), false).await.expect_err("no answer of a gateway")
+        client.request(b"records".to_vec(), SpoolId([1; 16]), false).await.expect_err("no answer of a gateway")
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Promise: handing something over never waits; what becomes of it comes back as one [`Event::Uplinked`] with the same
 //! ticket, also when nothing was reached.
 
+use milepost_proto::SpoolId;
 use milepost_proto::uplink::BlobOffer;
 use tokio::sync::mpsc;
 
@@ -22,8 +23,13 @@ pub struct Outgoing {
 /// What is carried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Parcel {
-    /// A request in its envelope.
-    Request(Vec<u8>),
+    /// A request.
+    Request {
+        /// The spool it speaks of; so does the answer.
+        spool_id: SpoolId,
+        /// The request in its envelope.
+        envelope: Vec<u8>,
+    },
     /// Part of a blob.
     BlobPart {
         /// Which blob.
@@ -40,7 +46,7 @@ impl Parcel {
     #[must_use]
     pub const fn bytes(&self) -> usize {
         match self {
-            Self::Request(bytes) | Self::BlobPart { bytes, .. } => bytes.len(),
+            Self::Request { envelope: bytes, .. } | Self::BlobPart { bytes, .. } => bytes.len(),
         }
     }
 }
@@ -66,7 +72,7 @@ pub fn over_https(clients: Vec<GatewayClient>, events: mpsc::Sender<Event>) -> C
 
 async fn carry(client: &GatewayClient, parcel: Parcel, spare: bool) -> Result<Uplinked, SendFailure> {
     match parcel {
-        Parcel::Request(envelope) => client.request(envelope, spare).await.map(Uplinked::Answer),
+        Parcel::Request { spool_id, envelope } => client.request(envelope, spool_id, spare).await.map(Uplinked::Answer),
         Parcel::BlobPart { blob, offset, bytes } => {
             client.blob_part(blob, offset, bytes, spare).await.map(|state| Uplinked::Part(state, offset))
         }

@@ -93,7 +93,7 @@ fn scope_of(path: &str) -> Scope {
 
 /// Whether programs, rather than people, look at this path.
 fn is_api(path: &str) -> bool {
-    path == "/metrics" || path.starts_with("/api/")
+    path == "/metrics" || path.starts_with("/api/") || path.starts_with("/v1/")
 }
 
 async fn identify(state: &PageState, headers: &HeaderMap) -> StoreResult<Option<SignedIn>> {

@@ -9,7 +9,7 @@ use axum::http::{Request, header};
 use axum::response::{IntoResponse, Response};
 use axum_server::tls::TlsInfo;
 use milepost_proto::uplink::Refusal;
-use milepost_proto::wire::{self, ENVELOPE_BYTES_MAX};
+use milepost_proto::wire::{self, ENVELOPE_BYTES_MAX, WireVersion};
 use milepost_proto::{Lane, Receipt, SpoolId, Timestamp, UplinkAnswer};
 
 use super::inspect::{Inspected, inspect};
@@ -42,20 +42,22 @@ pub async fn post(
 
 async fn take(ingest: &Ingest, tls: &TlsInfo, request: Request<Body>, now: Timestamp) -> Result<Vec<u8>, Refused> {
     let peer = ingest.admit(tls)?;
-    let _place = ingest.place(&peer)?;
+    let _place = ingest.place(&peer, &request, ENVELOPE_BYTES_MAX)?;
     let bytes = read_body(request, ENVELOPE_BYTES_MAX).await?;
     // Decompressing and verifying signatures is work for a worker thread, not for the thread that carries bytes.
     let looked_into = tokio::task::spawn_blocking(move || look_into(&peer, &bytes, now)).await;
-    let Inspected { arrival, refusals } = looked_into.map_err(|_| Refused::Store(StoreFault::Defect))??;
+    let (version, Inspected { arrival, refusals }) = looked_into.map_err(|_| Refused::Store(StoreFault::Defect))??;
     let spool_id = arrival.spool_id;
     let noted = Noted::of(&arrival.chunks, refusals.len());
     let accepted = ingest.store.try_write(move |connection| accept(connection, &arrival)).await?;
     noted.count(ingest, &accepted);
-    Ok(wire::encode_answer(&answer(spool_id, accepted, &refusals))?)
+    Ok(wire::encode_answer(version, spool_id, &answer(spool_id, accepted, &refusals))?)
 }
 
-fn look_into(peer: &Peer, bytes: &[u8], now: Timestamp) -> Result<Inspected, Refused> {
-    Ok(inspect(peer, wire::decode_request(bytes)?, now))
+/// What the request holds, and the version to answer it in.
+fn look_into(peer: &Peer, bytes: &[u8], now: Timestamp) -> Result<(WireVersion, Inspected), Refused> {
+    let (version, request) = wire::decode_request(bytes)?;
+    Ok((version, inspect(peer, request, now)))
 }
 
 fn answer(spool_id: SpoolId, accepted: Accepted, refusals: &[(Lane, Refusal)]) -> UplinkAnswer {
@@ -95,6 +97,9 @@ impl Noted {
         metrics.chunks("conflicting", accepted.tally.conflicting);
         metrics.chunks("held_back", accepted.tally.held_back);
         metrics.chunks("refused", self.refused);
+        for (lane, loss) in &accepted.losses {
+            metrics.lost(*lane, loss.reason, loss.records);
+        }
         self.seals.into_iter().for_each(|seal| metrics.seal(seal));
         self.records.into_iter().for_each(|(lane, records)| metrics.records(lane, records));
         for age_ms in self.ages_ms {

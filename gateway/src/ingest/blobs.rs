@@ -58,7 +58,7 @@ async fn take(
 ) -> Result<PartOutcome, Refused> {
     let peer = ingest.admit(tls)?;
     let sha256: Sha256 = name.parse().map_err(|error| Refused::Blob(format!("{error}")))?;
-    let _place = ingest.place(&peer)?;
+    let _place = ingest.place(&peer, &request, BLOB_PART_BYTES_MAX)?;
     let bytes = read_body(request, BLOB_PART_BYTES_MAX).await?.to_vec();
     let part = Part { sha256, size: place.size, offset: place.offset, bytes };
     let now = clock::now();

@@ -12,6 +12,7 @@ use super::peer::Peer;
 use crate::store::accept::{Arrival, ArrivedChunk, Content, SealState};
 use crate::store::case::{Trouble, TroubleKind};
 use crate::store::lane_range::LaneKey;
+use crate::store::loss::Loss;
 
 /// Longest name of a software version that is kept, characters.
 const VERSION_CHARS_MAX: usize = 64;
@@ -73,6 +74,7 @@ impl Inspected {
         } else {
             chunk.open().map_err(|fault| format!("{fault}; report these sequences as a gap"))
         };
+        let loss = body.as_ref().ok().and_then(|body| Loss::of(range, body));
         let content = match body {
             Ok(body) => body.boot_id().map(|boot_id| {
                 let records = body.into_numbered(range);
@@ -85,7 +87,7 @@ impl Inspected {
             }
         };
         let Chunk { range, checksum, body } = chunk;
-        self.arrival.chunks.push(ArrivedChunk { lane, history, range, checksum, body, content });
+        self.arrival.chunks.push(ArrivedChunk { lane, history, range, checksum, body, content, loss });
     }
 
     fn content(

@@ -1,9 +1,11 @@
 //! Why a request is not taken, and what its sender is told.
 //!
 //! Promise: every refusal has one status, one sentence that names the mend, and one kind to count it by. A device may
-//! try again on 503; on 4xx the same bytes will be refused again.
+//! try again on 429 and 503, when it is told to; on any other 4xx the same bytes will be refused again.
 
-use axum::http::{HeaderName, StatusCode, header};
+use std::time::Duration;
+
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use milepost_proto::wire::WireFault;
 use milepost_proto::{DeviceId, FleetId};
@@ -11,7 +13,7 @@ use milepost_proto::{DeviceId, FleetId};
 use crate::store::StoreFault;
 
 /// When a device should come again after a 503.
-const RETRY_AFTER_S: &str = "2";
+const RETRY_AFTER_S: u64 = 2;
 
 /// Why a request is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +48,15 @@ pub enum Refused {
     /// As many requests as allowed are being taken.
     #[error("the gateway is taking as many requests as it can; come again shortly")]
     Busy,
+    /// The device asks for more than its allowance.
+    #[error(
+        "this device asks for more than requests_per_s and bytes_per_s in [ingest] of gateway.toml allow: come again in \
+         {} s; look why it sends so much", whole_s(*wait)
+    )]
+    TooMuch {
+        /// When there is enough again.
+        wait: Duration,
+    },
     /// The store failed.
     #[error("the gateway cannot keep anything right now: {0}")]
     Store(StoreFault),
@@ -76,6 +87,7 @@ impl Refused {
             | Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Wire(_) | Self::BrokenOff | Self::Blob(_) => StatusCode::BAD_REQUEST,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::TooMuch { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Busy | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -93,6 +105,7 @@ impl Refused {
             Self::BrokenOff => "broken_off",
             Self::TooSlow => "too_slow",
             Self::Busy => "busy",
+            Self::TooMuch { .. } => "too_much",
             Self::Store(_) => "store_failed",
             Self::Blob(_) => "blob_refused",
         }
@@ -102,15 +115,23 @@ impl Refused {
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let status = self.status();
-        let text = format!("{self}\n");
+        let retry_s = match &self {
+            Self::TooMuch { wait } => Some(whole_s(*wait)),
+            Self::Busy | Self::Store(_) => Some(RETRY_AFTER_S),
+            _ => None,
+        };
         let content = (header::CONTENT_TYPE, "text/plain; charset=utf-8");
-        let retry: (HeaderName, &str) = (header::RETRY_AFTER, RETRY_AFTER_S);
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            (status, [content, retry], text).into_response()
-        } else {
-            (status, [content], text).into_response()
+        let mut response = (status, [content], format!("{self}\n")).into_response();
+        if let Some(retry_s) = retry_s {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry_s));
         }
+        response
     }
+}
+
+/// Whole seconds that are not too early, and at least one.
+fn whole_s(wait: Duration) -> u64 {
+    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
 }
 
 /// Whether reading a body failed because it was longer than allowed.
@@ -156,6 +177,8 @@ mod tests {
             assert_eq!((response.status().as_u16(), retry), (status, comes_again));
         };
         check(Refused::Busy, 503, true);
+        let waited = Refused::TooMuch { wait: Duration::from_millis(2001) }.into_response();
+        assert_eq!(waited.headers()[header::RETRY_AFTER], "3", "never too early");
         check(StoreFault::Busy.into(), 503, true);
         check(StoreFault::Closed.into(), 503, true);
         check(Refused::Revoked(device()), 403, false);
@@ -163,5 +186,6 @@ mod tests {
         check(WireFault::Version(7).into(), 426, false);
         check(WireFault::Bomb(1).into(), 413, false);
         check(Refused::TooSlow, 408, false);
+        check(Refused::TooMuch { wait: Duration::from_millis(1) }, 429, true);
     }
 }

@@ -49,6 +49,7 @@ pub fn failure_kind(error: &std::io::Error) -> &'static str {
         Some(_) => "handshake",
         None if error.kind() == std::io::ErrorKind::TimedOut => "timeout",
         None if error.kind() == std::io::ErrorKind::ResourceBusy => "too_many",
+        None if error.kind() == std::io::ErrorKind::QuotaExceeded => "too_many_of_device",
         None => "connection",
     }
 }

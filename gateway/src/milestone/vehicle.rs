@@ -48,6 +48,21 @@ impl VehicleState {
         }
     }
 
+    /// The same vehicle with the trips and rules of today: what happened at a stop stays with it, stops that are new
+    /// begin empty, and stops that are planned no more are forgotten.
+    #[must_use]
+    pub fn replanned(mut self, trips: &[Trip], rules: &Rules) -> Self {
+        let mut held = std::mem::take(&mut self.stops);
+        let mut stops = Self::new(&self.fleet, trips, rules).stops;
+        for stop in &mut stops {
+            if let Some(same) = held.iter().position(|one| one.trip == stop.trip && one.id == stop.id) {
+                let before = held.swap_remove(same);
+                (stop.visits, stop.proofs) = (before.visits, before.proofs);
+            }
+        }
+        Self { stops, rules: rules.clone(), ..self }
+    }
+
     /// The last fact folded.
     #[must_use]
     pub const fn head(&self) -> Option<&FactKey> {

@@ -14,13 +14,15 @@ use milepost_proto::{DeviceId, FleetId, Timestamp, VehicleId};
 use rusqlite::Connection;
 
 use super::announce;
+use super::floor;
 use super::gather::{self, Leftover, Roster, Told};
 use crate::milestone::{Fact, Rules, VehicleState, revise};
 use crate::store::case::{Trouble, TroubleKind};
 use crate::store::commit::{self, Cursor, Fold, VehicleFold, VehicleRow};
+use crate::store::fold_floor::{self, Floor};
 use crate::store::journal::{self, JournalRow};
 use crate::store::roster::{Assignment, Duty};
-use crate::store::{StoreResult, accept, column, mark, plan, refold};
+use crate::store::{StoreResult, accept, column, mark, refold};
 
 /// Most journal rows in one round: with chunks of at most 4096 records this bounds what a round holds in memory.
 const ROWS_MAX: u32 = 64;
@@ -184,6 +186,8 @@ impl Folding<'_> {
     fn fold_vehicle(&mut self, vehicle_id: VehicleId, mut told: Told) -> StoreResult<()> {
         let (connection, fleet_id) = (self.connection, self.fleet_id);
         let row = commit::vehicle_row(connection, fleet_id, &vehicle_id)?;
+        let floor = fold_floor::of_vehicle(connection, fleet_id, &vehicle_id)?;
+        self.leave_out_settled(&vehicle_id, &mut told.facts, floor.as_ref());
         told.facts.sort_unstable();
         let onwards = if self.again.contains(&vehicle_id) { None } else { onwards(row.as_ref(), &told.facts) };
         let state = match onwards {
@@ -197,13 +201,42 @@ impl Folding<'_> {
             None => {
                 self.done.refolded += 1;
                 told = gather::all_of_vehicle(connection, fleet_id, &vehicle_id, self.through)?;
+                told.facts.retain(|fact| floor::is_above(fact, floor.as_ref()));
                 told.facts.sort_unstable();
-                let trips = plan::trips_of(connection, fleet_id, &vehicle_id)?;
-                apply(VehicleState::new(fleet_id, &trips, self.rules), &told.facts)
+                let start = floor::start(connection, fleet_id, &vehicle_id, floor.as_ref(), self.rules);
+                let Ok(start) = start else { return self.keep_unreadable(vehicle_id) };
+                apply(start, &told.facts)
             }
         };
         let folded = self.announce(vehicle_id, row.as_ref(), &state, told)?;
         self.done.vehicles.push(folded);
+        Ok(())
+    }
+
+    /// Facts of a time that is settled for good change nothing; a person is told.
+    fn leave_out_settled(&mut self, vehicle_id: &VehicleId, facts: &mut Vec<Fact>, floor: Option<&Floor>) {
+        let all = facts.len();
+        facts.retain(|fact| floor::is_above(fact, floor));
+        let (late, Some(floor)) = (all - facts.len(), floor) else { return };
+        if late > 0 {
+            let detail = format!(
+                "{late} facts arrived for a time up to {}, which is settled because older records are no longer kept: \
+                 they are kept but change no milestone. Compare them with what was told by hand",
+                floor.time
+            );
+            let subject = vehicle_id.to_string();
+            self.done.troubles.push(Trouble { kind: TroubleKind::BeforeFloor, subject, detail });
+        }
+    }
+
+    /// A vehicle whose kept state does not read cannot be folded again; what was told of it stands.
+    fn keep_unreadable(&mut self, vehicle_id: VehicleId) -> StoreResult<()> {
+        let detail = format!(
+            "the state that {vehicle_id} was settled with does not read, so it cannot be folded again; what was told \
+             stands. Restore the store from a backup, or go back to the gateway that wrote it"
+        );
+        let subject = vehicle_id.to_string();
+        self.done.troubles.push(Trouble { kind: TroubleKind::FoldFailed, subject, detail });
         Ok(())
     }
 

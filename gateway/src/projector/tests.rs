@@ -160,7 +160,7 @@ fn sealed(lane: Lane, first: u64, records: &[Record]) -> ArrivedChunk {
     let Chunk { range, checksum, body } = Chunk::seal(first, boot_id, records.to_vec()).expect("sealed");
     let event_times = [records[0].event_time, records[records.len() - 1].event_time];
     let content = Content { boot_id, event_times, age_ms: None, seal: SealState::None, chain: None };
-    ArrivedChunk { lane, history: false, range, checksum, body, content: Some(content) }
+    ArrivedChunk { lane, history: false, range, checksum, body, content: Some(content), loss: None }
 }
 
 #[tokio::test]
@@ -294,9 +294,8 @@ async fn records_of_a_device_without_a_vehicle_are_kept_and_a_person_is_told() {
 async fn a_damaged_row_tells_nothing_and_holds_up_nothing() {
     let yard = Yard::new().await;
     yard.arrive(drive(), None).await;
-    let damage = |connection: &Connection| {
-        Ok(connection.execute("UPDATE journal SET body = x'00' WHERE first_sequence = 1", [])?)
-    };
+    let damage =
+        |connection: &Connection| Ok(connection.execute("UPDATE chunk SET body = x'00' WHERE first_sequence = 1", [])?);
     assert_eq!(yard.store.write(damage).await.expect("damaged"), 1);
     yard.fold().await;
     assert_eq!(yard.texts("SELECT kind FROM exception_case").await, ["store_damaged"]);

@@ -9,12 +9,14 @@
 use milepost_proto::chunk::CHUNK_RECORDS_MAX;
 use milepost_proto::uplink::{BlobOffer, BlobState};
 use milepost_proto::{BootId, DeviceId, DownLinkItem, FleetId, Lane, SequenceRange, Sha256, SpoolId, Timestamp};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::case::{self, Trouble, TroubleKind};
 use super::column::{count, millis, whole};
+use super::lane::{self, LaneId};
 use super::lane_range::{self, Held, LaneKey, RANGES_PER_LANE_MAX};
-use super::{StoreResult, blob, chain, device_key, down_link, spool};
+use super::loss::Loss;
+use super::{StoreResult, blob, chain, device_key, down_link, retention, spool};
 
 /// One request of a device, checked and ready to be kept.
 #[derive(Debug, Clone)]
@@ -62,6 +64,8 @@ pub struct ArrivedChunk {
     pub body: Vec<u8>,
     /// What is inside; absent for a gap.
     pub content: Option<Content>,
+    /// What it reports as lost.
+    pub loss: Option<Loss>,
 }
 
 /// What is inside a chunk of records.
@@ -93,7 +97,7 @@ pub enum SealState {
 }
 
 impl SealState {
-    /// The state's word in SQL and metrics.
+    /// The state's word in metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -101,6 +105,16 @@ impl SealState {
             Self::Ok => "ok",
             Self::Broken => "broken",
             Self::Absent => "absent",
+        }
+    }
+
+    /// The state's number in SQL.
+    const fn code(self) -> i64 {
+        match self {
+            Self::None => 0,
+            Self::Ok => 1,
+            Self::Broken => 2,
+            Self::Absent => 3,
         }
     }
 }
@@ -116,6 +130,8 @@ pub struct Accepted {
     pub blobs: Vec<BlobState>,
     /// How the chunks fared.
     pub tally: Tally,
+    /// What was newly reported as lost, by lane.
+    pub losses: Vec<(Lane, Loss)>,
 }
 
 /// How the chunks of an arrival fared.
@@ -138,9 +154,9 @@ pub struct Tally {
 /// # Errors
 /// When the store fails; nothing is then kept.
 pub fn accept(connection: &Connection, arrival: &Arrival) -> StoreResult<Accepted> {
-    let mut tally = Tally::default();
+    let mut kept = Kept::default();
     for chunk in &arrival.chunks {
-        keep_chunk(connection, arrival, chunk, &mut tally)?;
+        keep_chunk(connection, arrival, chunk, &mut kept)?;
     }
     for trouble in &arrival.troubles {
         case::meet(connection, &arrival.fleet_id, trouble, arrival.received_at)?;
@@ -155,7 +171,14 @@ pub fn accept(connection: &Connection, arrival: &Arrival) -> StoreResult<Accepte
     let down_link = down_link::newer_than(connection, fleet_id, device_id, down_link_held, *received_at)?;
     let offers = arrival.blob_offers.iter();
     let blobs = offers.map(|offer| blob::state(connection, fleet_id, offer.sha256)).collect::<StoreResult<_>>()?;
-    Ok(Accepted { lanes, down_link, blobs, tally })
+    Ok(Accepted { lanes, down_link, blobs, tally: kept.tally, losses: kept.losses })
+}
+
+/// What became of the chunks so far.
+#[derive(Default)]
+struct Kept {
+    tally: Tally,
+    losses: Vec<(Lane, Loss)>,
 }
 
 fn held_after(connection: &Connection, arrival: &Arrival, lane: Lane) -> StoreResult<(Lane, Held)> {
@@ -173,98 +196,123 @@ fn lane_key(arrival: &Arrival, lane: Lane) -> LaneKey {
     }
 }
 
-fn keep_chunk(connection: &Connection, arrival: &Arrival, chunk: &ArrivedChunk, tally: &mut Tally) -> StoreResult<()> {
+fn keep_chunk(connection: &Connection, arrival: &Arrival, chunk: &ArrivedChunk, kept: &mut Kept) -> StoreResult<()> {
     let key = lane_key(arrival, chunk.lane);
+    let lane_id = lane::find_or_add(connection, &key)?;
     let seen = lane_range::overlaps(connection, &key, chunk.range)?;
-    if seen && holds_exactly(connection, &key, chunk)? {
-        tally.duplicate += 1;
+    if seen && is_held(connection, lane_id, &key, chunk)? {
+        kept.tally.duplicate += 1;
         return Ok(());
     }
     if !lane_range::has_room(connection, &key, chunk.range)? {
-        tally.held_back += 1;
+        kept.tally.held_back += 1;
         let detail = format!(
             "sequences {} are not kept: {RANGES_PER_LANE_MAX} separate runs of this lane are held already and what lies \
              between them never came. Look at the agent on this device: a sound one sends what is missing",
             chunk.range
         );
-        let trouble = Trouble { kind: TroubleKind::Refused, subject: key.to_string(), detail };
-        return case::meet(connection, &arrival.fleet_id, &trouble, arrival.received_at);
+        return meet(connection, arrival, &key, TroubleKind::Refused, detail);
     }
-    let rivals = if seen && chunk.content.is_some() { contest(connection, &key, chunk.range)? } else { 0 };
-    insert(connection, arrival, chunk, rivals > 0)?;
+    let rivals = if seen && chunk.content.is_some() { contest(connection, lane_id, chunk.range)? } else { 0 };
+    insert(connection, arrival, lane_id, chunk, rivals > 0)?;
     lane_range::mark(connection, &key, chunk.range)?;
-    check_chain(connection, arrival, &key, chunk)?;
-    tally.new += 1;
-    tally.new_records += chunk.content.as_ref().map_or(0, |_| chunk.range.count());
+    check_chain(connection, arrival, lane_id, &key, chunk)?;
+    kept.tally.new += 1;
+    kept.tally.new_records += chunk.range.count().saturating_sub(chunk.loss.map_or(0, |loss| loss.records));
+    if let Some(loss) = chunk.loss {
+        kept.losses.push((chunk.lane, loss));
+        note_loss(connection, arrival, &key, chunk.range, loss)?;
+    }
     if rivals > 0 {
-        tally.conflicting += 1;
+        kept.tally.conflicting += 1;
         let detail = format!(
             "sequences {} arrived again with other content; both copies are kept and the lowest checksum stands. \
              Look whether two devices use one spool or identity",
             chunk.range
         );
-        let trouble = Trouble { kind: TroubleKind::Conflict, subject: key.to_string(), detail };
-        case::meet(connection, &arrival.fleet_id, &trouble, arrival.received_at)?;
+        meet(connection, arrival, &key, TroubleKind::Conflict, detail)?;
     }
     Ok(())
 }
 
-fn holds_exactly(connection: &Connection, key: &LaneKey, chunk: &ArrivedChunk) -> StoreResult<bool> {
-    let sql = "SELECT 1 FROM journal WHERE fleet_id = ?1 AND device_id = ?2 AND spool_id = ?3 AND lane = ?4
-        AND first_sequence = ?5 AND last_sequence = ?6 AND checksum = ?7";
-    Ok(connection.prepare_cached(sql)?.exists(params![
-        key.fleet_id.as_str(),
-        key.device_id.as_str(),
-        key.spool_id.0,
-        key.lane.as_str(),
-        whole(chunk.range.first()),
-        whole(chunk.range.last()),
-        chunk.checksum
-    ])?)
+fn meet(
+    connection: &Connection,
+    arrival: &Arrival,
+    key: &LaneKey,
+    kind: TroubleKind,
+    detail: String,
+) -> StoreResult<()> {
+    let trouble = Trouble { kind, subject: key.to_string(), detail };
+    case::meet(connection, &arrival.fleet_id, &trouble, arrival.received_at)
+}
+
+/// Evidence is never given up by a sound vehicle: that some is lost is for a person to know.
+fn note_loss(
+    connection: &Connection,
+    arrival: &Arrival,
+    key: &LaneKey,
+    range: SequenceRange,
+    loss: Loss,
+) -> StoreResult<()> {
+    if key.lane != Lane::Evidence {
+        return Ok(());
+    }
+    let detail = format!(
+        "{} records of evidence, in sequences {range}, are reported as lost ({}). Ask the driver for what is missing \
+         and look at the device's disk; its own spool may still be readable with `milepost-agent spool`",
+        loss.records,
+        loss.reason.as_str()
+    );
+    meet(connection, arrival, key, TroubleKind::EvidenceLost, detail)
+}
+
+/// Whether this very chunk is held, or was held until retention dropped it.
+fn is_held(connection: &Connection, lane_id: LaneId, key: &LaneKey, chunk: &ArrivedChunk) -> StoreResult<bool> {
+    let sql = "SELECT 1 FROM chunk WHERE lane_id = ?1 AND first_sequence = ?2 AND more = ?3 AND checksum = ?4";
+    let (first, last) = (chunk.range.first(), chunk.range.last());
+    let row = params![lane_id.0, whole(first), whole(last - first), chunk.checksum];
+    if connection.prepare_cached(sql)?.exists(row)? {
+        return Ok(true);
+    }
+    Ok(retention::was_dropped(connection, lane_id, chunk.range)? && lane_range::covers(connection, key, chunk.range)?)
 }
 
 /// Marks the chunks of records that share a sequence with `range`; answers how many there are. Gaps contradict nobody:
 /// a record that is held stands whatever a gap says of it.
-fn contest(connection: &Connection, key: &LaneKey, range: SequenceRange) -> StoreResult<usize> {
-    let sql = "UPDATE journal SET contested = 1
-        WHERE fleet_id = ?1 AND device_id = ?2 AND spool_id = ?3 AND lane = ?4 AND gap = 0
-            AND first_sequence BETWEEN ?5 AND ?7 AND last_sequence >= ?6";
+fn contest(connection: &Connection, lane_id: LaneId, range: SequenceRange) -> StoreResult<usize> {
+    let sql = "UPDATE chunk SET contested = 1 WHERE lane_id = ?1 AND loss NOT BETWEEN 1 AND 4
+        AND first_sequence BETWEEN ?2 AND ?4 AND first_sequence + more >= ?3";
     let reach = range.first().saturating_sub(CHUNK_RECORDS_MAX as u64);
-    let rivals = connection.prepare_cached(sql)?.execute(params![
-        key.fleet_id.as_str(),
-        key.device_id.as_str(),
-        key.spool_id.0,
-        key.lane.as_str(),
-        whole(reach),
-        whole(range.first()),
-        whole(range.last())
-    ])?;
-    Ok(rivals)
+    let row = params![lane_id.0, whole(reach), whole(range.first()), whole(range.last())];
+    Ok(connection.prepare_cached(sql)?.execute(row)?)
 }
 
-fn insert(connection: &Connection, arrival: &Arrival, chunk: &ArrivedChunk, contested: bool) -> StoreResult<()> {
-    let sql = "INSERT INTO journal (fleet_id, device_id, spool_id, lane, first_sequence, last_sequence, checksum,
-            boot_id, gap, history, first_event_time, last_event_time, age_ms, seal, chain_begin, chain_end,
-            contested, received_at, body)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
+fn insert(
+    connection: &Connection,
+    arrival: &Arrival,
+    lane_id: LaneId,
+    chunk: &ArrivedChunk,
+    contested: bool,
+) -> StoreResult<()> {
+    let sql = "INSERT INTO chunk (lane_id, first_sequence, more, checksum, loss, lost, history, first_event_time,
+            span_ms, age_ms, seal, chain_begin, chain_end, contested, received_at, body)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
     let content = chunk.content.as_ref();
     let [first_time, last_time] = content.map_or([None; 2], |content| content.event_times.map(Some));
+    let span_ms = first_time.zip(last_time).map(|(first, last)| last.millis_since(first));
     let chain = content.and_then(|content| content.chain);
     connection.prepare_cached(sql)?.execute(params![
-        arrival.fleet_id.as_str(),
-        arrival.device_id.as_str(),
-        arrival.spool_id.0,
-        chunk.lane.as_str(),
+        lane_id.0,
         whole(chunk.range.first()),
-        whole(chunk.range.last()),
+        whole(chunk.range.last() - chunk.range.first()),
         chunk.checksum,
-        content.map(|content| content.boot_id.0),
-        content.is_none(),
+        chunk.loss.map_or(0, |loss| loss.reason.code()),
+        chunk.loss.map(|loss| whole(loss.records)),
         chunk.history,
         millis(first_time),
-        millis(last_time),
+        span_ms,
         content.and_then(|content| content.age_ms).map(whole),
-        content.map_or(SealState::None, |content| content.seal).as_str(),
+        content.map_or(SealState::None, |content| content.seal).code(),
         chain.map(|[begin, _]| begin.0),
         chain.map(|[_, end]| end.0),
         contested,
@@ -275,9 +323,15 @@ fn insert(connection: &Connection, arrival: &Arrival, chunk: &ArrivedChunk, cont
 }
 
 /// Opens a case when the chunk before or after `chunk` is linked to something else than it.
-fn check_chain(connection: &Connection, arrival: &Arrival, key: &LaneKey, chunk: &ArrivedChunk) -> StoreResult<()> {
+fn check_chain(
+    connection: &Connection,
+    arrival: &Arrival,
+    lane_id: LaneId,
+    key: &LaneKey,
+    chunk: &ArrivedChunk,
+) -> StoreResult<()> {
     let Some(ends) = chunk.content.as_ref().and_then(|content| content.chain) else { return Ok(()) };
-    if chain::links_up(connection, key, chunk.range, ends)? {
+    if chain::links_up(connection, lane_id, chunk.range, ends)? {
         return Ok(());
     }
     let detail = format!(
@@ -285,17 +339,19 @@ fn check_chain(connection: &Connection, arrival: &Arrival, key: &LaneKey, chunk:
          Compare with the device's own spool before relying on these proofs",
         chunk.range
     );
-    let trouble = Trouble { kind: TroubleKind::SealBroken, subject: key.to_string(), detail };
-    case::meet(connection, &arrival.fleet_id, &trouble, arrival.received_at)
+    meet(connection, arrival, key, TroubleKind::SealBroken, detail)
 }
 
-/// How many chunks the journal holds of a fleet.
+/// The position of the newest chunk that the journal holds of a fleet; 0 when it holds none.
 ///
 /// # Errors
 /// When the store fails.
 pub fn journal_end(connection: &Connection, fleet_id: &FleetId) -> StoreResult<u64> {
-    let sql = "SELECT coalesce(max(position), 0) FROM journal WHERE fleet_id = ?1";
-    Ok(count(connection.prepare_cached(sql)?.query_row([fleet_id.as_str()], |row| row.get(0))?))
+    // From the end of the table backwards, so that the first row of the fleet ends the search.
+    let sql = "SELECT c.position FROM chunk c CROSS JOIN lane l USING (lane_id) WHERE l.fleet_id = ?1
+        ORDER BY c.position DESC LIMIT 1";
+    let found = connection.prepare_cached(sql)?.query_row([fleet_id.as_str()], |row| row.get(0)).optional()?;
+    Ok(count(found.unwrap_or(0)))
 }
 
 #[cfg(test)]

@@ -40,11 +40,17 @@ pub enum TroubleKind {
     Order,
     /// The store lost something it held.
     Damaged,
+    /// A device reports evidence as lost.
+    EvidenceLost,
+    /// Evidence is missing for longer than it should take to come.
+    EvidenceMissing,
+    /// A record came after what it would change was settled for good.
+    BeforeFloor,
 }
 
 impl TroubleKind {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Conflict,
         Self::SealBroken,
         Self::Refused,
@@ -54,6 +60,9 @@ impl TroubleKind {
         Self::ParkedEffect,
         Self::Order,
         Self::Damaged,
+        Self::EvidenceLost,
+        Self::EvidenceMissing,
+        Self::BeforeFloor,
     ];
 
     /// The kind's word in SQL, pages and metrics.
@@ -69,6 +78,9 @@ impl TroubleKind {
             Self::ParkedEffect => "parked_effect",
             Self::Order => "order",
             Self::Damaged => "store_damaged",
+            Self::EvidenceLost => "evidence_lost",
+            Self::EvidenceMissing => "evidence_missing",
+            Self::BeforeFloor => "before_floor",
         }
     }
 }

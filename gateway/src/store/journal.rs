@@ -7,9 +7,9 @@ use milepost_proto::chunk::CHUNK_RECORDS_MAX;
 use milepost_proto::{Chunk, DeviceId, FleetId, SequenceRange, SpoolId, Timestamp};
 use rusqlite::{Connection, Row, params};
 
-use super::column::{count, lane, name, whole};
+use super::column::{count, name, whole};
 use super::lane_range::LaneKey;
-use super::{StoreFault, StoreResult};
+use super::{StoreFault, StoreResult, column, lane};
 
 /// One chunk as it was kept.
 #[derive(Debug, Clone)]
@@ -26,8 +26,9 @@ pub struct JournalRow {
     pub received_at: Timestamp,
 }
 
-const COLUMNS: &str = "position, fleet_id, device_id, spool_id, lane, first_sequence, last_sequence, checksum, body,
-    contested, received_at";
+/// Whoever reads rows decides the order of the tables by `CROSS JOIN`, which SQLite keeps.
+const COLUMNS: &str = "c.position, l.fleet_id, l.device_id, l.spool_id, l.lane, c.first_sequence,
+    c.first_sequence + c.more, c.checksum, c.body, c.contested, c.received_at";
 
 /// The chunks after `position`, oldest first, at most `rows_max`.
 ///
@@ -39,7 +40,10 @@ pub fn rows_after(
     position: u64,
     rows_max: u32,
 ) -> StoreResult<Vec<JournalRow>> {
-    let sql = format!("SELECT {COLUMNS} FROM journal WHERE fleet_id = ?1 AND position > ?2 ORDER BY position LIMIT ?3");
+    let sql = format!(
+        "SELECT {COLUMNS} FROM chunk c CROSS JOIN lane l USING (lane_id) WHERE l.fleet_id = ?1 AND c.position > ?2
+            ORDER BY c.position LIMIT ?3"
+    );
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query(params![fleet_id.as_str(), whole(position), rows_max])?;
     let mut found = Vec::new();
@@ -60,8 +64,10 @@ pub fn each_of_device(
     through: u64,
     mut take: impl FnMut(JournalRow) -> StoreResult<()>,
 ) -> StoreResult<()> {
-    let sql =
-        format!("SELECT {COLUMNS} FROM journal WHERE fleet_id = ?1 AND device_id = ?2 AND gap = 0 AND position <= ?3");
+    let sql = format!(
+        "SELECT {COLUMNS} FROM lane l CROSS JOIN chunk c USING (lane_id)
+            WHERE l.fleet_id = ?1 AND l.device_id = ?2 AND c.loss NOT BETWEEN 1 AND 4 AND c.position <= ?3"
+    );
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query(params![fleet_id.as_str(), device_id.as_str(), whole(through)])?;
     while let Some(row) = rows.next()? {
@@ -80,21 +86,14 @@ pub fn claims(
     range: SequenceRange,
     through: u64,
 ) -> StoreResult<Vec<(u32, SequenceRange)>> {
-    let sql = "SELECT checksum, first_sequence, last_sequence FROM journal
-        WHERE fleet_id = ?1 AND device_id = ?2 AND spool_id = ?3 AND lane = ?4 AND gap = 0 AND position <= ?8
-            AND first_sequence BETWEEN ?5 AND ?7 AND last_sequence >= ?6";
+    let Some(lane_id) = lane::find(connection, key)? else { return Ok(Vec::new()) };
+    let sql = "SELECT checksum, first_sequence, first_sequence + more FROM chunk
+        WHERE lane_id = ?1 AND loss NOT BETWEEN 1 AND 4 AND position <= ?5
+            AND first_sequence BETWEEN ?2 AND ?4 AND first_sequence + more >= ?3";
     let mut statement = connection.prepare_cached(sql)?;
     let reach = range.first().saturating_sub(CHUNK_RECORDS_MAX as u64);
-    let mut rows = statement.query(params![
-        key.fleet_id.as_str(),
-        key.device_id.as_str(),
-        key.spool_id.0,
-        key.lane.as_str(),
-        whole(reach),
-        whole(range.first()),
-        whole(range.last()),
-        whole(through)
-    ])?;
+    let mut rows =
+        statement.query(params![lane_id.0, whole(reach), whole(range.first()), whole(range.last()), whole(through)])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         found.push((row.get(0)?, sequence_range(row, 1)?));
@@ -111,7 +110,7 @@ fn read_row(row: &Row<'_>) -> StoreResult<JournalRow> {
             fleet_id: name(text(1)?)?,
             device_id: name(text(2)?)?,
             spool_id: SpoolId(row.get(3)?),
-            lane: lane(text(4)?)?,
+            lane: column::lane(text(4)?)?,
         },
         chunk: Chunk { range: sequence_range(row, 5)?, checksum: row.get(7)?, body: row.get(8)? },
         contested: row.get(9)?,

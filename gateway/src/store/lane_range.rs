@@ -51,6 +51,15 @@ pub fn overlaps(connection: &Connection, key: &LaneKey, range: SequenceRange) ->
     Ok(!between(connection, key, range.first(), range.last())?.is_empty())
 }
 
+/// Whether every sequence of `range` is held.
+///
+/// # Errors
+/// When the store fails.
+pub fn covers(connection: &Connection, key: &LaneKey, range: SequenceRange) -> StoreResult<bool> {
+    // Rows are merged, so what is held whole is held by one row.
+    Ok(between(connection, key, range.first(), range.last())?.iter().any(|held| held.covers(range)))
+}
+
 /// Whether `range` can be marked within the lane's bound.
 ///
 /// # Errors

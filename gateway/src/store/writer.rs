@@ -80,6 +80,12 @@ impl Writer {
         self.commits.clone()
     }
 
+    /// How many changes wait in the queue now.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+
     /// Whether the thread has stopped.
     #[must_use]
     pub fn has_stopped(&self) -> bool {

@@ -34,8 +34,19 @@ pub(crate) async fn world() -> World {
 
 impl World {
     pub(crate) async fn start(odoo_url: Option<&str>) -> Self {
-        drop(rustls::crypto::ring::default_provider().install_default());
+        Self::start_with(odoo_url, "").await
+    }
+
+    /// With more lines in `[ingest]`.
+    pub(crate) async fn start_with(odoo_url: Option<&str>, ingest: &str) -> Self {
         let folder = tempfile::tempdir().expect("folder");
+        std::fs::write(folder.path().join("gateway.toml"), config_text(odoo_url, ingest)).expect("written");
+        Self::start_in(folder).await
+    }
+
+    /// On what an earlier gateway left in `folder`, with a new CA.
+    pub(crate) async fn start_in(folder: tempfile::TempDir) -> Self {
+        drop(rustls::crypto::ring::default_provider().install_default());
         let ca = new_ca();
         let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("written");
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).expect("a key");
@@ -46,7 +57,7 @@ impl World {
         write("ca.pem", &ca.pem());
         write("odoo.key", "no-such-key");
         write("plan.json", PLAN);
-        let config = Config::read(&config_text(odoo_url), folder.path()).expect("a configuration");
+        let config = Config::load(&folder.path().join("gateway.toml")).expect("a configuration");
         let shutdown = CancellationToken::new();
         let gateway = serve::start(&config, shutdown.clone()).await.expect("starts");
         Self { gateway, folder, ca, stop: shutdown.drop_guard() }
@@ -54,7 +65,7 @@ impl World {
 
     /// Starts a second gateway from the same configuration.
     pub(crate) async fn start_again(&self) -> anyhow::Result<()> {
-        let config = Config::read(&config_text(None), self.folder.path()).expect("a configuration");
+        let config = Config::read(&config_text(None, ""), self.folder.path()).expect("a configuration");
         serve::start(&config, CancellationToken::new()).await.map(drop)
     }
 
@@ -69,6 +80,19 @@ impl World {
     /// A device whose certificate says the right things and is signed by somebody else.
     pub(crate) fn forged_device(&self, name: &str) -> Device {
         Device::new(self, &new_ca(), "north", name)
+    }
+
+    /// A file beside the store.
+    pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Asks the gateway to stop, waits until it has, and leaves the folder.
+    pub(crate) async fn leave(self) -> tempfile::TempDir {
+        let Self { gateway, stop, folder, .. } = self;
+        drop(stop);
+        gateway.finished().await.expect("stops cleanly");
+        folder
     }
 
     pub(crate) fn copy_of_store(&self) -> tempfile::TempDir {
@@ -188,7 +212,7 @@ impl Device {
     async fn ask(&self, envelope: Vec<u8>) -> UplinkAnswer {
         let response = self.try_post(envelope).await.expect("answers");
         assert_eq!(response.status(), StatusCode::OK);
-        decode_answer(&response.bytes().await.expect("a body")).expect("an answer")
+        decode_answer(&response.bytes().await.expect("a body"), SPOOL).expect("an answer")
     }
 
     pub(crate) async fn post(&self, envelope: Vec<u8>) -> (StatusCode, String) {
@@ -268,14 +292,16 @@ fn new_ca() -> CertifiedIssuer<'static, KeyPair> {
     CertifiedIssuer::self_signed(params, key).expect("a CA")
 }
 
-fn config_text(odoo_url: Option<&str>) -> String {
+fn config_text(odoo_url: Option<&str>, ingest: &str) -> String {
     let odoo = odoo_url.map_or_else(String::new, |url| {
         format!("[odoo]\nurl = \"{url}\"\ndatabase = \"test\"\napi_key_file = \"odoo.key\"\n")
     });
     format!(
         "fleet = \"north\"\nplan = \"plan.json\"\n[store]\npath = \"gateway.sqlite\"\n[ingest]\nlisten = \"127.0.0.1:0\"\n\
-         certificate = \"gateway.pem\"\nkey = \"gateway.key\"\nclient_ca = \"ca.pem\"\n[pages]\nlisten = \"127.0.0.1:0\"\n\
-         {odoo}[[vehicle]]\nid = \"truck-7\"\n[[device]]\nid = \"box-7\"\nvehicle = \"truck-7\"\n"
+         certificate = \"gateway.pem\"\nkey = \"gateway.key\"\nclient_ca = \"ca.pem\"\n{ingest}\n[pages]\nlisten = \"127.0.0.1:0\"\n\
+         {odoo}[[vehicle]]\nid = \"truck-7\"\n[[device]]\nid = \"box-7\"\nvehicle = \"truck-7\"\n\
+         [[device]]\nid = \"box-8\"\nvehicle = \"truck-7\"\n[[device]]\nid = \"box-9\"\nsite = \"yard\"\n\
+         [[device]]\nid = \"box-10\"\nsite = \"yard\"\n"
     )
 }
 

@@ -3,8 +3,11 @@
 //! Promise: pure. A state is given only when the report says one; a report about single damaged frames is none. The bits
 //! are those of Linux's `can/error.h`, and of the LAWICEL protocol's `F` command.
 
+use serde::{Deserialize, Serialize};
+
 /// The fault confinement states of ISO 11898-1, in rising order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum BusState {
     /// Normal operation.
     #[default]
@@ -17,6 +20,28 @@ pub enum BusState {
     Off,
 }
 
+impl BusState {
+    /// Its word, for people.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Warning => "warning",
+            Self::Passive => "passive",
+            Self::Off => "bus-off",
+        }
+    }
+}
+
+/// The controller's error counters (ISO 11898-1): from 96 on a warning, from 128 on passive; beyond 255 sent, bus-off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ErrorCounters {
+    /// Of sending (TEC).
+    pub transmit: u8,
+    /// Of receiving (REC).
+    pub receive: u8,
+}
+
 /// What an error report says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BusReport {
@@ -24,6 +49,8 @@ pub struct BusReport {
     pub state: Option<BusState>,
     /// Whether frames were lost because the controller was not emptied in time.
     pub overflow: bool,
+    /// The controller's error counters, if it gives them.
+    pub counters: Option<ErrorCounters>,
 }
 
 /// Controller problems; details are in byte 1.
@@ -32,7 +59,11 @@ const CLASS_CONTROLLER: u32 = 0x004;
 const CLASS_BUS_OFF: u32 = 0x040;
 /// The controller was restarted.
 const CLASS_RESTARTED: u32 = 0x100;
+/// Bytes 6 and 7 are the error counters. Kernels before 6.0 give them without saying so.
+const CLASS_COUNTERS: u32 = 0x200;
 
+/// Data of an error frame.
+const ERROR_BYTES: usize = 8;
 const CONTROLLER_OVERFLOW: u8 = 0x01;
 const CONTROLLER_WARNING: u8 = 0x04 | 0x08;
 const CONTROLLER_PASSIVE: u8 = 0x10 | 0x20;
@@ -60,7 +91,14 @@ impl BusReport {
         } else {
             None
         };
-        Self { state, overflow: controller & CONTROLLER_OVERFLOW != 0 }
+        let counters = match *data {
+            [.., transmit, receive] if data.len() == ERROR_BYTES => {
+                let given = has(CLASS_COUNTERS) || has(CLASS_CONTROLLER) && (transmit, receive) != (0, 0);
+                given.then_some(ErrorCounters { transmit, receive })
+            }
+            _ => None,
+        };
+        Self { state, overflow: controller & CONTROLLER_OVERFLOW != 0, counters }
     }
 
     /// What an adapter's status flags say.
@@ -73,7 +111,7 @@ impl BusReport {
         } else {
             BusState::Active
         };
-        Self { state: Some(state), overflow: flags & (FLAG_RECEIVE_FULL | FLAG_OVERRUN) != 0 }
+        Self { state: Some(state), overflow: flags & (FLAG_RECEIVE_FULL | FLAG_OVERRUN) != 0, counters: None }
     }
 }
 
@@ -90,14 +128,29 @@ mod tests {
             (0x004, 0x18, Some(BusState::Passive), false),
             (0x004, 0x40, Some(BusState::Active), false),
             (0x004, 0x01, None, true),
-            (0x204, 0x08, Some(BusState::Warning), false),
             (0x088, 0x10, None, false),
             (0x020, 0x00, None, false),
         ] {
             let report = BusReport::from_error_frame(class, &[0, byte_1, 0, 0, 0, 0, 0, 0]);
-            assert_eq!(report, BusReport { state, overflow }, "class {class:03X}, byte 1 {byte_1:02X}");
+            assert_eq!(report, BusReport { state, overflow, counters: None }, "class {class:03X}, byte 1 {byte_1:02X}");
         }
         assert_eq!(BusReport::from_error_frame(0x004, &[]).state, None);
+    }
+
+    #[test]
+    fn counters_are_given_where_the_kernel_says_so_or_they_are_not_zero() {
+        let counters = |transmit, receive| Some(ErrorCounters { transmit, receive });
+        for (class, data, expected) in [
+            (0x204, &[0, 0x08, 0, 0, 0, 0, 96, 12][..], counters(96, 12)),
+            (0x200, &[0, 0, 0, 0, 0, 0, 0, 0], counters(0, 0)),
+            (0x004, &[0, 0x10, 0, 0, 0, 0, 128, 0], counters(128, 0)),
+            (0x004, &[0, 0x08, 0, 0, 0, 0, 0, 0], None),
+            (0x008, &[0, 0, 0, 0, 0, 0, 7, 7], None),
+            (0x204, &[0, 0x08], None),
+        ] {
+            assert_eq!(BusReport::from_error_frame(class, data).counters, expected, "class {class:03X} {data:?}");
+        }
+        assert_eq!(BusReport::from_error_frame(0x204, &[0, 8, 0, 0, 0, 0, 1, 1]).state, Some(BusState::Warning));
     }
 
     #[test]
@@ -109,7 +162,8 @@ mod tests {
             (0x80, BusState::Active, false),
             (0x09, BusState::Active, true),
         ] {
-            assert_eq!(BusReport::from_flags(flags), BusReport { state: Some(state), overflow }, "{flags:02X}");
+            let expected = BusReport { state: Some(state), overflow, counters: None };
+            assert_eq!(BusReport::from_flags(flags), expected, "{flags:02X}");
         }
     }
 }

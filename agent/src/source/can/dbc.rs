@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use milepost_proto::Reading;
 use milepost_proto::reading::Signal as SignalReading;
 
+use super::transport::Group;
 use super::{CanId, Frame, FrameBody, j1939};
 use crate::source::fault::{Fault, Faults};
 
@@ -33,6 +34,9 @@ pub use message::{Message, Raw, Sample, Signal};
 /// Most messages of all files of a source; more are left out, with a fault.
 pub const MESSAGES_MAX: usize = 20_000;
 
+/// The address that no unit has (SAE J1939-81); files write it where any sender is meant.
+const NOBODY: u8 = 254;
+
 /// The messages of some files, by identifier.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Database {
@@ -42,6 +46,10 @@ pub struct Database {
     extended: Vec<(u32, usize)>,
     /// Parameter group → place, in order, of the messages that stand for their group.
     groups: Vec<(u32, usize)>,
+    /// Parameter group and sender → place, in order: groups of several frames come without their identifier.
+    senders: Vec<((u32, u8), usize)>,
+    /// Parameter group → place, in order, of the messages that any sender's group of several frames is read by.
+    any_sender: Vec<(u32, usize)>,
     /// What readings are called.
     reading_names: BTreeSet<Box<str>>,
 }
@@ -97,20 +105,14 @@ impl Database {
     pub fn observe(&self, frame: &Frame, faults: &mut Faults, observed: &mut impl FnMut(Reading)) -> bool {
         let FrameBody::Data(data) = &frame.body else { return false };
         let Some(message) = self.find(frame.id) else { return false };
-        for (signal, sample) in message.values(data.as_bytes()) {
-            let Some(name) = &signal.reading_name else { continue };
-            match sample {
-                Ok(sample) => observed(Reading::Signal(SignalReading {
-                    name: (**name).to_owned(),
-                    value: sample.value,
-                    unit: (*signal.unit).to_owned(),
-                })),
-                Err(fault) => faults.count(fault),
-            }
-        }
-        if message.is_unknown_page(data.as_bytes()) {
-            faults.count(Fault::UnknownPage);
-        }
+        observe(message, data.as_bytes(), faults, observed);
+        true
+    }
+
+    /// As [`Self::observe`], for a parameter group that was put together of several frames.
+    pub fn observe_group(&self, group: &Group<'_>, faults: &mut Faults, observed: &mut impl FnMut(Reading)) -> bool {
+        let Some(message) = self.find_group(group) else { return false };
+        observe(message, group.data, faults, observed);
         true
     }
 
@@ -141,9 +143,16 @@ impl Database {
                 message.name, message.id
             ));
         }
-        if let (CanId::Extended(id), true) = (message.id, message.is_group) {
+        if let CanId::Extended(id) = message.id {
+            let address = j1939::Address::from_id(id);
+            insert(&mut self.senders, (address.pgn, address.source), place);
             // Of two senders of a group the first stands for all others.
-            insert(&mut self.groups, j1939::Address::from_id(id).pgn, place);
+            if message.is_group {
+                insert(&mut self.groups, address.pgn, place);
+            }
+            if message.is_group || address.source == NOBODY {
+                insert(&mut self.any_sender, address.pgn, place);
+            }
         }
         self.messages.push(message);
         Ok(())
@@ -160,6 +169,14 @@ impl Database {
             }),
         };
         place.map(|place| &self.messages[place])
+    }
+
+    /// The message for a parameter group of several frames: that of its sender, whatever the priority, otherwise the one
+    /// that stands for the group or names no sender.
+    #[must_use]
+    pub fn find_group(&self, group: &Group<'_>) -> Option<&Message> {
+        let of_sender = look_up(&self.senders, (group.pgn, group.source));
+        of_sender.or_else(|| look_up(&self.any_sender, group.pgn)).map(|place| &self.messages[place])
     }
 
     /// All messages, in the order of the files.
@@ -198,6 +215,24 @@ impl Database {
         let known = || self.messages.iter().filter(|other| *other.name == *message).flat_map(|other| &other.signals);
         let names = || known().map(|signal| &*signal.name).collect::<Vec<_>>().join(", ");
         renamed.then_some(()).ok_or_else(|| format!("message {message} has no signal {signal}; it has {}", names()))
+    }
+}
+
+/// Calls `observed` with the readings of a message's data and counts what has no value.
+fn observe(message: &Message, data: &[u8], faults: &mut Faults, observed: &mut impl FnMut(Reading)) {
+    for (signal, sample) in message.values(data) {
+        let Some(name) = &signal.reading_name else { continue };
+        match sample {
+            Ok(sample) => observed(Reading::Signal(SignalReading {
+                name: (**name).to_owned(),
+                value: sample.value,
+                unit: (*signal.unit).to_owned(),
+            })),
+            Err(fault) => faults.count(fault),
+        }
+    }
+    if message.is_unknown_page(data) {
+        faults.count(Fault::UnknownPage);
     }
 }
 

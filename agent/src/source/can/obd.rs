@@ -23,6 +23,8 @@ pub const ANSWER_BYTES_MAX: usize = 256;
 const CURRENT_DATA: u8 = 0x41;
 const VEHICLE_INFORMATION: u8 = 0x49;
 const VIN_ITEM: u8 = 0x02;
+/// Says which items a unit has: no value.
+const SUPPORT_ITEM: u8 = 0x00;
 
 /// Whether frames with this identifier are a unit's answers.
 #[must_use]
@@ -57,7 +59,7 @@ struct Session {
 /// A complete answer that is understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer<'a> {
-    /// Mode 01: parameters with their data.
+    /// Mode 01: parameters with their data; none where a unit only says what it has.
     CurrentData(CurrentData<'a>),
     /// Mode 09: which vehicle this is.
     Vin(Vin),
@@ -155,6 +157,7 @@ fn single(length: u8, rest: &[u8]) -> Result<&[u8], Fault> {
 fn read(answer: &[u8]) -> Result<Answer<'_>, Fault> {
     match answer {
         [CURRENT_DATA, data @ ..] => Ok(Answer::CurrentData(CurrentData { data })),
+        [VEHICLE_INFORMATION, SUPPORT_ITEM, ..] => Ok(Answer::CurrentData(CurrentData { data: &[] })),
         [VEHICLE_INFORMATION, VIN_ITEM, _count, vin @ ..] => {
             let padding = vin.iter().take_while(|byte| **byte == 0).count();
             Vin::read(&vin[padding..]).map(Answer::Vin).ok_or(Fault::Unparsed)
@@ -250,6 +253,7 @@ mod tests {
     #[test]
     fn what_is_supported_is_no_value() {
         check(&[(ENGINE, &[6, 0x41, 0x00, 0xbe, 0x3e, 0xb8, 0x11, 0])], &[""]);
+        check(&[(ENGINE, &[6, 0x49, 0x00, 0x40, 0x00, 0x00, 0x00, 0])], &[""]);
     }
 
     #[test]

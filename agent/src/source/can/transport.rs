@@ -6,6 +6,7 @@
 
 use crate::source::fault::Fault;
 
+use super::CanId;
 use super::j1939::Address;
 
 /// Connection management.
@@ -16,7 +17,8 @@ pub const DATA_PGN: u32 = 60_160;
 pub const SESSIONS_MAX: usize = 16;
 
 const REQUEST_TO_SEND: u8 = 16;
-const BROADCAST: u8 = 32;
+/// Announces a group for everybody.
+pub(super) const BROADCAST: u8 = 32;
 const ABORT: u8 = 255;
 const PACKET_BYTES: usize = 7;
 /// 255 packets.
@@ -61,6 +63,14 @@ struct Session {
 struct Route {
     source: u8,
     destination: u8,
+}
+
+/// Whose transfer a frame belongs to, if it belongs to one.
+#[must_use]
+pub const fn address(id: CanId) -> Option<Address> {
+    let CanId::Extended(id) = id else { return None };
+    let address = Address::from_id(id);
+    if matches!(address.pgn, CONTROL_PGN | DATA_PGN) { Some(address) } else { None }
 }
 
 impl Transport {

@@ -40,6 +40,22 @@ pub enum Said {
     Other,
 }
 
+/// The command that sends a frame: `t7DF802010D0000000000\r`. Nothing for what is no data frame of at most eight bytes.
+#[must_use]
+pub fn command(frame: &Frame) -> Option<String> {
+    let FrameBody::Data(data) = &frame.body else { return None };
+    let bytes = data.as_bytes();
+    if bytes.len() > 8 {
+        return None;
+    }
+    let id = match frame.id {
+        CanId::Standard(id) => format!("t{id:03X}"),
+        CanId::Extended(id) => format!("T{id:08X}"),
+    };
+    let digits: String = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
+    Some(format!("{id}{}{digits}\r", bytes.len()))
+}
+
 /// Finds lines.
 #[derive(Debug, Clone)]
 pub struct Framer {
@@ -270,6 +286,9 @@ mod tests {
             parts in proptest::collection::vec((any_frame(), proptest::collection::vec(any::<u8>(), 0..40)), 1..20),
             pieces_of in 1_usize..64,
         ) {
+            for (frame, _) in &parts {
+                prop_assert_eq!(command(frame), Some(line(frame)), "as an adapter says it, it is told to send it");
+            }
             let sent: Vec<Frame> = parts.iter().map(|(frame, _)| *frame).collect();
             let mut bytes = Vec::new();
             for (frame, garbage) in &parts {

@@ -1,6 +1,6 @@
 //! Opening a CAN interface, and saying what is in the way.
 //!
-//! Promise: the socket only listens: nothing in the agent writes to it. It receives the kernel's reports about the bus
+//! Promise: nothing is sent by opening it. The socket receives the kernel's reports about the bus
 //! and stamps of arrival, and its buffer is as large as the system allows, because a full bus sends a frame every 125 µs.
 
 use std::io;

@@ -28,7 +28,7 @@ fn sequences_survive_an_emptied_spool() {
 fn a_receipt_settles_by_range_and_only_for_its_own_spool() {
     let bench = Bench::new();
     for n in 0..4 {
-        bench.append(Lane::Telemetry, signals(n * 100, 10)).expect("kept");
+        bench.chunk(Lane::Telemetry, signals(n * 100, 10));
     }
     let foreign = Receipt {
         spool_id: SpoolId([9; 16]),
@@ -49,9 +49,9 @@ fn a_receipt_settles_by_range_and_only_for_its_own_spool() {
 fn evidence_first_and_the_present_before_the_past() {
     let bench = Bench::new();
     for n in 0..5 {
-        bench.append(Lane::Telemetry, signals(n * 100, 10)).expect("kept");
+        bench.chunk(Lane::Telemetry, signals(n * 100, 10));
     }
-    bench.append(Lane::Event, ignition(0)).expect("kept");
+    bench.chunk(Lane::Event, ignition(0));
     bench.capture("c1", ActionKind::Arrived).expect("accepted");
     let offer = bench.offer(OfferLimits { live_from: u64::MAX, ..ALL });
     let order: Vec<_> = offer.batches.iter().map(|batch| (batch.lane, batch.history)).collect();
@@ -67,8 +67,8 @@ fn evidence_first_and_the_present_before_the_past() {
 #[test]
 fn what_is_left_out_bounds_the_low_water_mark() {
     let bench = Bench::new();
-    bench.append(Lane::Telemetry, signals(1_000, 10)).expect("kept");
-    bench.append(Lane::Telemetry, signals(2_000, 10)).expect("kept");
+    bench.chunk(Lane::Telemetry, signals(1_000, 10));
+    bench.chunk(Lane::Telemetry, signals(2_000, 10));
     let offer = bench.offer(OfferLimits { bytes_max: 1, live_from: u64::MAX });
     assert_eq!(sequences(&offer, Lane::Telemetry), (11..=20).collect::<Vec<_>>(), "one chunk always goes");
     assert!(offer.more);
@@ -78,8 +78,8 @@ fn what_is_left_out_bounds_the_low_water_mark() {
 #[test]
 fn what_the_gateway_refuses_becomes_a_gap_once() {
     let bench = Bench::new();
-    bench.append(Lane::Event, ignition(0)).expect("kept");
-    bench.append(Lane::Event, ignition(1)).expect("kept");
+    bench.chunk(Lane::Event, ignition(0));
+    bench.chunk(Lane::Event, ignition(1));
     let refusal = || vec![Refusal { range: range(1, 1), reason: "does not decode".to_owned() }];
     assert_eq!(bench.settle(Lane::Event, 0, Vec::new(), refusal()), Settled { settled: 0, refused: 1 });
     let gap = Gap { reason: GapReason::Refused, detail: "does not decode".to_owned() };

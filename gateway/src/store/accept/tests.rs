@@ -4,6 +4,7 @@ use milepost_proto::seal::chain_start;
 use rusqlite::Connection;
 
 use super::*;
+use crate::store::loss::LossReason;
 use crate::store::migration::migrate;
 
 struct Journal {
@@ -21,7 +22,8 @@ fn chunk(lane: Lane, first: u64, last: u64, checksum: u32) -> ArrivedChunk {
     };
     let range = SequenceRange::new(first, last).expect("a range");
     let content = (checksum != 0).then_some(content);
-    ArrivedChunk { lane, history: false, range, checksum, body: checksum.to_le_bytes().to_vec(), content }
+    let loss = content.is_none().then(|| Loss { reason: LossReason::Evicted, records: range.count() });
+    ArrivedChunk { lane, history: false, range, checksum, body: checksum.to_le_bytes().to_vec(), content, loss }
 }
 
 fn arrival(chunks: Vec<ArrivedChunk>) -> Arrival {

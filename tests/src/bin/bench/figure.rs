@@ -5,6 +5,11 @@ pub(crate) fn print(name: &str, value: f64, unit: &str) {
     println!("{name}: {value:.1} {unit}");
 }
 
+/// Prints a figure in bytes where a hundredth of one counts.
+pub(crate) fn print_fine(name: &str, bytes: f64) {
+    println!("{name}: {bytes:.2} bytes");
+}
+
 /// Prints the middle and the 99th percentile of some times in milliseconds.
 pub(crate) fn print_percentiles(name: &str, mut times_ms: Vec<f64>) {
     times_ms.sort_by(f64::total_cmp);

@@ -10,6 +10,8 @@ mod figure;
 mod j1939;
 mod nmea;
 mod obd;
+mod spool;
+mod wire;
 
 use anyhow::bail;
 
@@ -18,7 +20,9 @@ fn main() -> anyhow::Result<()> {
         Some("can") => can::run().and_then(|()| j1939::run()).and_then(|()| obd::run()),
         Some("e2e") => e2e::run(),
         Some("nmea") => nmea::run(),
-        Some(other) => bail!("there is no benchmark {other:?}; there are can, e2e and nmea"),
-        None => bail!("name a benchmark: can, e2e or nmea"),
+        Some("spool") => spool::run(),
+        Some("wire") => wire::run(),
+        Some(other) => bail!("there is no benchmark {other:?}; there are can, e2e, nmea, spool and wire"),
+        None => bail!("name a benchmark: can, e2e, nmea, spool or wire"),
     }
 }

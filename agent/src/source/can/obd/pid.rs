@@ -145,6 +145,9 @@ const PIDS: &[Pid] = &[
     pid!(0x2f, "FuelLevel", Byte, PERCENT, "%", "Vehicle.Powertrain.FuelSystem.RelativeLevel"),
     pid!(0x30, "WarmupsSinceDTCClear", Byte, ONE, ""),
     pid!(0x31, "DistanceSinceDTCClear", Word, ONE, "km"),
+    // SAE J1979, appendix B, PID $32: two bytes, a quarter of a pascal per bit, signed, from $8000 (-8192 Pa) to $7FFF
+    // (8191.75 Pa): both bytes are one number in two's complement. python-OBD signs each byte by itself, so that -1 is
+    // -64.25 Pa there; that range cannot be had that way.
     pid!(0x32, "EVAPVaporPressure", SignedWord, (1, 4, 0), "Pa"),
     pid!(0x33, "BarometricPressure", Byte, ONE, "kPa"),
     pid!(0x34, "O2WR.Sensor1.Current", SecondWord, (1, 256, -128), "mA"),
