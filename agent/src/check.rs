@@ -54,7 +54,7 @@ impl fmt::Display for Finding {
 pub fn check(config: &Config) -> Vec<Finding> {
     let mut findings = vec![
         Finding::new(
-            format!("certificate and key for {}", config.gateway.url),
+            format!("certificate and key for {}", config.gateway.urls.join(", ")),
             identity::load(&config.gateway).map(drop).map_err(|error| format!("{error:#}")),
         ),
         Finding::new(

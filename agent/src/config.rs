@@ -12,11 +12,13 @@ use milepost_proto::config_table::{ConfigFault, Document, Table};
 use crate::reporting::ReportingPolicy;
 
 mod bus;
+mod gateway;
 mod gnss;
 mod signal;
 mod source;
 
 pub use bus::{BusConfig, DbcConfig};
+pub use gateway::GatewayConfig;
 pub use signal::Selection;
 pub use source::{SourceConfig, SourceKind};
 
@@ -68,25 +70,6 @@ pub struct LowVoltage {
     pub below_volts: f64,
 }
 
-/// `[gateway]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GatewayConfig {
-    /// `https://host:port`.
-    pub url: String,
-    /// The certificate authority that signed the gateway's certificate, PEM.
-    pub ca: PathBuf,
-    /// This device's certificate, PEM.
-    pub certificate: PathBuf,
-    /// Its key, PKCS #8 PEM.
-    pub key: PathBuf,
-    /// Telemetry alone is gathered this long before it is sent, milliseconds.
-    pub gather_ms: u64,
-    /// Longest silence before a request without records asks for news, seconds.
-    pub heartbeat_s: u64,
-    /// Longest wait between attempts while the gateway cannot be reached, seconds.
-    pub retry_s_max: u64,
-}
-
 /// `[http]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpConfig {
@@ -125,7 +108,7 @@ impl Config {
 fn read(mut root: Table<'_>, folder: &Path) -> Option<Config> {
     let device = root.require_parsed("device");
     let spool = root.require_table("spool").and_then(|table| spool(table, folder));
-    let gateway = root.require_table("gateway").and_then(|table| gateway(table, folder));
+    let gateway = root.require_table("gateway").and_then(|table| gateway::read(table, folder));
     let http = root.table("http").map(http);
     let mqtt = root.table("mqtt").map(|table| mqtt(table, folder));
     let mut reporting = root.table("reporting").map(reporting).unwrap_or_default();
@@ -178,31 +161,6 @@ fn low_voltage(table: &mut Table<'_>) -> Option<LowVoltage> {
         table.fault("flush_signal", "needs flush_below_volts, e.g. 22.0 in a truck of 24 V");
     }
     None
-}
-
-fn gateway(mut table: Table<'_>, folder: &Path) -> Option<GatewayConfig> {
-    let url = table.require::<String>("url");
-    if url.as_ref().is_some_and(|url| !url.starts_with("https://")) {
-        table.fault("url", "must begin with https:// (records travel over mutual TLS only)");
-    } else if let Some(Err(error)) = url.as_deref().map(reqwest::Url::parse) {
-        table.fault("url", &format!("is not an address such as https://gateway.example:8443 ({error})"));
-    }
-    let ca = table.require::<PathBuf>("ca");
-    let certificate = table.require::<PathBuf>("certificate");
-    let key = table.require::<PathBuf>("key");
-    let gather_ms = table.get_in("gather_ms", 0..=3_600_000, 5_000_u64);
-    let heartbeat_s = table.get_in("heartbeat_s", 1..=3_600, 30_u64);
-    let retry_s_max = table.get_in("retry_s_max", 1..=3_600, 120_u64);
-    table.finish();
-    Some(GatewayConfig {
-        url: url?.trim_end_matches('/').to_owned(),
-        ca: folder.join(ca?),
-        certificate: folder.join(certificate?),
-        key: folder.join(key?),
-        gather_ms,
-        heartbeat_s,
-        retry_s_max,
-    })
 }
 
 fn http(mut table: Table<'_>) -> Option<HttpConfig> {
@@ -296,7 +254,7 @@ baud = 4800
         let config = Config::parse(GOOD, Path::new("/srv")).expect("no mistakes");
         assert_eq!(config.spool.path, Path::new("/srv/spool.db"));
         assert_eq!(config.gateway.key, Path::new("/etc/milepost/truck-7.key"));
-        assert_eq!(config.gateway.url, "https://gateway.example:8443");
+        assert_eq!(config.gateway.urls, ["https://gateway.example:8443"]);
     }
 
     #[test]

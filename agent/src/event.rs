@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::capture::{Accepted, BlobPart, BlobProgress, DriverCapture};
 use crate::source::SourceReport;
-use crate::uplink::SendFailure;
+use crate::uplink::{SendFailure, Ticket};
 
 /// Most events waiting for the loop; whoever sends more waits.
 pub const EVENTS_MAX: usize = 256;
@@ -31,8 +31,8 @@ pub enum Event {
         /// Where the answer goes.
         reply: oneshot::Sender<Result<BlobProgress, Rejection>>,
     },
-    /// A request to the gateway ended.
-    Uplinked(Result<Uplinked, SendFailure>),
+    /// The request to a gateway with this ticket ended.
+    Uplinked(Ticket, Result<Uplinked, SendFailure>),
 }
 
 /// What the gateway answered.

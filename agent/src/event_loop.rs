@@ -9,6 +9,7 @@ mod power;
 mod recording;
 mod source_board;
 mod trip;
+mod uplink_status;
 mod uplinking;
 pub mod without_spool;
 
@@ -22,9 +23,10 @@ use tracing::{error, info, warn};
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::event::{Event, Uplinked};
+use crate::event::Event;
 use crate::spool::{Measure, Opened, Spool, SpoolError};
-use crate::status::{ClockStatus, SpoolStatus, Status, UplinkStatus};
+use crate::status::{ClockStatus, SpoolStatus, Status};
+use crate::uplink::link_file::LinkFile;
 use crate::uplink::outgoing::Carrier;
 use crate::uplink::{Uplink, UplinkPolicy};
 use clock_watch::ClockWatch;
@@ -115,18 +117,7 @@ pub fn first_status(config: &Config, clock: &Clock, boot_id: BootId) -> Status {
             blobs_waiting: 0,
             obstacle: None,
         },
-        uplink: UplinkStatus {
-            gateway: config.gateway.url.clone(),
-            state: crate::status::UplinkHealth::Idle,
-            why: None,
-            last_receipt_age_s: None,
-            next_attempt_s: None,
-            failures: 0,
-            settled: 0,
-            refused: 0,
-            sent_bytes: 0,
-            requests: 0,
-        },
+        uplink: uplink_status::before_the_start(config),
         trip: None,
         captures_accepted: 0,
         captures_rejected: std::collections::BTreeMap::new(),
@@ -174,7 +165,10 @@ impl EventLoop {
             gather_ms: parts.config.gateway.gather_ms,
             heartbeat_ms: parts.config.gateway.heartbeat_s * 1_000,
             retry_ms_max: parts.config.gateway.retry_s_max * 1_000,
+            gateways: parts.config.gateway.urls.len(),
+            budget: parts.config.gateway.budget,
         });
+        let link_file = LinkFile::new(parts.config.gateway.link_file.clone());
         let mut agent = Self {
             started_ms: parts.clock.monotonic_ms(),
             recorder: Recorder::new(
@@ -187,7 +181,7 @@ impl EventLoop {
             clock_watch: ClockWatch::default(),
             sources: SourceBoard::new(&parts.config),
             trip: TripKeeper::new(parts.trip, parts.down_link),
-            traffic: Traffic::new(parts.carrier, spool_id, parts.boot_id),
+            traffic: Traffic::new(parts.carrier, spool_id, parts.boot_id, link_file),
             config: parts.config,
             clock: parts.clock,
             spool: parts.spool,
@@ -200,7 +194,9 @@ impl EventLoop {
             chance: parts.chance,
             alive: parts.alive,
         };
+        agent.restore_tally().await;
         agent.handle_start(parts.opened, parts.absence).await;
+        agent.refresh().await;
         agent
     }
 
@@ -213,6 +209,7 @@ impl EventLoop {
     /// Commits what is still in memory.
     pub async fn finish(&mut self) {
         self.recorder.finish().await;
+        self.keep_tally().await;
     }
 
     async fn handle_start(&mut self, opened: Opened, absence: Option<Absence>) {
@@ -264,12 +261,7 @@ impl EventLoop {
                 drop(reply.send(self.recorder.blob_part(part).await));
                 self.refresh().await;
             }
-            Event::Uplinked(Ok(Uplinked::Answer(answer))) => self.handle_answer(answer).await,
-            Event::Uplinked(Ok(Uplinked::Part(state, offset))) => self.handle_part_taken(state, offset).await,
-            Event::Uplinked(Err(failure)) => {
-                let chance = (self.chance)();
-                self.uplink.handle_failure(&failure, self.clock.monotonic_ms(), chance);
-            }
+            Event::Uplinked(ticket, result) => self.handle_uplinked(ticket, result).await,
         }
     }
 
@@ -298,6 +290,7 @@ impl EventLoop {
     pub async fn handle_tick(&mut self) {
         self.note_clock();
         self.recorder.release_stale();
+        self.handle_uplink_time().await;
         self.refresh().await;
         (self.alive)();
     }
@@ -314,7 +307,6 @@ impl EventLoop {
     fn status(&self) -> Status {
         let now_ms = self.clock.monotonic_ms();
         let (now, time_quality) = self.clock.wall();
-        let obstacle = self.uplink.obstacle();
         let age_s = |ms: u64| now_ms.saturating_sub(ms) / 1_000;
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -340,18 +332,7 @@ impl EventLoop {
                 blobs_waiting: self.measure.blobs.len() as u64,
                 obstacle: None,
             },
-            uplink: UplinkStatus {
-                gateway: self.config.gateway.url.clone(),
-                state: self.uplink.health(),
-                why: obstacle.map(|(why, _)| why.to_owned()),
-                last_receipt_age_s: self.uplink.last_receipt_ms().map(age_s),
-                next_attempt_s: obstacle.map(|(_, until_ms)| until_ms.saturating_sub(now_ms) / 1_000),
-                failures: self.uplink.failures(),
-                settled: self.traffic.settled,
-                refused: self.traffic.refused,
-                sent_bytes: self.traffic.sent_bytes,
-                requests: self.traffic.requests,
-            },
+            uplink: self.uplink_status(now_ms),
             trip: self.trip.current().cloned(),
             captures_accepted: self.recorder.captures_accepted,
             captures_rejected: self.recorder.captures_rejected.clone(),

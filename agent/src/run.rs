@@ -33,7 +33,8 @@ const BOOT_ID_FILE: &str = "/proc/sys/kernel/random/boot_id";
 pub async fn run(config: Config, clock: Clock, shutdown: CancellationToken) -> anyhow::Result<()> {
     let boot_id = boot_id();
     let identity = identity::load(&config.gateway)?;
-    let client = GatewayClient::new(&config.gateway.url, identity.tls)?;
+    let clients = config.gateway.urls.iter().map(|url| GatewayClient::new(url, identity.tls.clone()));
+    let clients = clients.collect::<anyhow::Result<Vec<_>>>()?;
     let (events, mut inbox) = mpsc::channel(EVENTS_MAX);
     let (status, status_seen) = watch::channel(event_loop::first_status(&config, &clock, boot_id));
     let (trip, trip_seen) = watch::channel(None);
@@ -69,7 +70,7 @@ pub async fn run(config: Config, clock: Clock, shutdown: CancellationToken) -> a
         opened,
         absence,
         down_link,
-        carrier: outgoing::over_https(client, events),
+        carrier: outgoing::over_https(clients, events),
         status,
         trip,
         chance: Box::new(chance),

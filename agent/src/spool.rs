@@ -25,6 +25,7 @@ mod mended_copy;
 mod migrations;
 mod offer;
 mod offered;
+mod poison;
 mod quarantine;
 mod quota;
 mod reader;
@@ -33,6 +34,7 @@ mod salvaged;
 mod settle;
 mod space;
 mod tail;
+mod tally;
 mod thin;
 mod writer;
 
@@ -48,9 +50,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::capture::{Accepted, BlobPart, BlobProgress};
 use crate::status::LaneStatus;
+use crate::uplink::budget::Tally;
+use crate::uplink::narrowing::Poison;
 
 pub use captures::CaptureKey;
-pub use offer::{OfferLimits, OfferedBatches};
+pub use offer::{OfferLimits, OfferedBatches, Scope};
+pub use poison::PoisonMeasure;
 pub use reader::{SpoolReader, StoredChunk, Stretches};
 pub use salvage::Salvage;
 pub use salvaged::SalvagedBatches;
@@ -153,11 +158,14 @@ enum Command {
     Capture { key: CaptureKey, boot_id: BootId, record: Box<Record>, reply: Reply<Result<Accepted, Rejection>> },
     FindCapture { key: CaptureKey, reply: Reply<Option<Accepted>> },
     BlobPart { part: BlobPart, reply: Reply<Result<BlobProgress, Rejection>> },
-    Offer { limits: OfferLimits, reply: Reply<OfferedBatches> },
+    Offer { scope: Scope, limits: OfferLimits, reply: Reply<OfferedBatches> },
     OfferSalvaged { bytes_max: usize, reply: Reply<Option<SalvagedBatches>> },
     BlobBytes { sha256: Sha256, start: u64, length_max: usize, reply: Reply<Vec<u8>> },
     Settle { receipts: Vec<Receipt>, blobs: Vec<BlobState>, reply: Reply<Settled> },
     KeepDownLink { item: DownLinkItem, reply: Reply<()> },
+    Quarantine { poison: Poison, now: Timestamp, reply: Reply<()> },
+    Tally { reply: Reply<Tally> },
+    KeepTally { tally: Tally, reply: Reply<()> },
     Measure { reply: Reply<Measure> },
     Farewell { reply: Reply<()> },
 }
@@ -173,8 +181,10 @@ pub struct Measure {
     pub free_bytes: Option<u64>,
     /// Least bytes to be left free there.
     pub free_bytes_min: u64,
-    /// Whole blobs the gateway does not hold yet, oldest first, at most as many as one request may offer.
+    /// Whole blobs the gateway does not hold yet, smallest first, at most as many as one request may offer.
     pub blobs: Vec<BlobOffer>,
+    /// What no gateway takes.
+    pub poison: PoisonMeasure,
     /// The earliest event among what was salvaged and waits; absent when nothing of it does.
     pub oldest_salvaged: Option<Timestamp>,
 }
@@ -256,7 +266,39 @@ impl Spool {
     /// # Errors
     /// When the file cannot be read.
     pub async fn offer(&self, limits: OfferLimits) -> Result<OfferedBatches, SpoolError> {
-        self.ask(|reply| Command::Offer { limits, reply }).await
+        self.offer_of(Scope::Everything, limits).await
+    }
+
+    /// As [`Spool::offer`], of some lanes only.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn offer_of(&self, scope: Scope, limits: OfferLimits) -> Result<OfferedBatches, SpoolError> {
+        self.ask(|reply| Command::Offer { scope, limits, reply }).await
+    }
+
+    /// Sets a chunk aside that no gateway takes, with a gap in its place.
+    ///
+    /// # Errors
+    /// When the file cannot be written; the chunk is then offered again.
+    pub async fn quarantine(&self, poison: Poison, now: Timestamp) -> Result<(), SpoolError> {
+        self.ask(|reply| Command::Quarantine { poison, now, reply }).await
+    }
+
+    /// What was sent today, as far as it was kept.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn tally(&self) -> Result<Tally, SpoolError> {
+        self.ask(|reply| Command::Tally { reply }).await
+    }
+
+    /// Keeps what was sent today.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub async fn keep_tally(&self, tally: Tally) -> Result<(), SpoolError> {
+        self.ask(|reply| Command::KeepTally { tally, reply }).await
     }
 
     /// Chunks of an earlier spool file that was damaged, about `bytes_max` of them; absent when nothing is left of it.

@@ -11,6 +11,8 @@ use anyhow::Context as _;
 use milepost_proto::{Lane, TimeQuality, Timestamp, Trip};
 use serde::{Deserialize, Serialize};
 
+use crate::uplink::budget::LinkClass;
+
 mod bus;
 
 pub use bus::{BusStatus, ControllerStatus, DbcStatus, MISTAKES_MAX, PollingStatus, WrongVehicle};
@@ -161,8 +163,10 @@ pub struct LaneStatus {
 /// The way to the gateway.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UplinkStatus {
-    /// The gateway's address.
+    /// The address of the gateway in use.
     pub gateway: String,
+    /// Every gateway, in configuration order.
+    pub gateways: Vec<GatewayStatus>,
     /// What it is doing.
     pub state: UplinkHealth,
     /// Why it does not send, in a sentence with its mend.
@@ -177,10 +181,62 @@ pub struct UplinkStatus {
     pub settled: u64,
     /// Records the gateway refused since the agent started.
     pub refused: u64,
+    /// What no gateway takes.
+    pub poison: PoisonStatus,
+    /// What was sent today over this kind of link.
+    pub budget: BudgetStatus,
+    /// What waits because of the link, and why, in sentences.
+    pub held: Vec<String>,
     /// Bytes sent since the agent started, compressed.
     pub sent_bytes: u64,
     /// Requests made since the agent started.
     pub requests: u64,
+}
+
+/// One gateway.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GatewayStatus {
+    /// Its address.
+    pub url: String,
+    /// Why it was not reached when it was last tried.
+    pub trouble: Option<String>,
+}
+
+/// Chunks that were refused until they were set aside; gaps stand in their places.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoisonStatus {
+    /// Records set aside since the agent started.
+    pub set_aside: u64,
+    /// Records kept aside in the spool.
+    pub records: u64,
+    /// Records of evidence among them.
+    pub evidence: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Why the latest was refused.
+    pub why: Option<String>,
+}
+
+/// What was sent today (UTC) over one class of link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetStatus {
+    /// The class.
+    pub link: LinkClass,
+    /// Evidence, events and requests without records.
+    pub urgent: SpentStatus,
+    /// Telemetry.
+    pub telemetry: SpentStatus,
+    /// Photos and signatures.
+    pub blobs: SpentStatus,
+}
+
+/// Bytes sent, and how many may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpentStatus {
+    /// Sent today, with about what HTTP/2, TLS and TCP/IP add.
+    pub bytes: u64,
+    /// Most bytes a day; absent when there is no bound.
+    pub bytes_max: Option<u64>,
 }
 
 /// What the uplink is doing.

@@ -66,7 +66,7 @@ impl Bench {
         let (status_sender, status) = watch::channel(event_loop::first_status(&config, &clock, BootId([2; 16])));
         let client = GatewayClient::new(&format!("http://{address}"), no_tls()).expect("a client");
         let parts = Parts {
-            carrier: outgoing::over_https(client, events.clone()),
+            carrier: outgoing::over_https(vec![client], events.clone()),
             clock: clock.clone(),
             boot_id: BootId([2; 16]),
             spool,

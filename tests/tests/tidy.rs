@@ -11,7 +11,7 @@ const EMPTY_NAMES: [&str; 7] = ["utils", "util", "common", "base", "manager", "h
 const SHELL_WORDS: [&str; 7] =
     ["tokio::", "rusqlite::", "reqwest::", "axum::", "std::fs", "std::env", "std::time::SystemTime"];
 /// Cores: folders and files that decide, and leave moving bytes to others.
-const CORES: [&str; 13] = [
+const CORES: [&str; 19] = [
     "proto/src",
     "gateway/src/milestone",
     "gateway/src/milestone.rs",
@@ -20,6 +20,12 @@ const CORES: [&str; 13] = [
     "gateway/src/odoo/wording.rs",
     "agent/src/uplink.rs",
     "agent/src/uplink/backoff.rs",
+    "agent/src/uplink/narrowing.rs",
+    "agent/src/uplink/gateways.rs",
+    "agent/src/uplink/budget.rs",
+    "agent/src/uplink/blob_queue.rs",
+    "agent/src/uplink/slot.rs",
+    "agent/src/uplink/failing.rs",
     "agent/src/reporting",
     "agent/src/event_loop/power.rs",
     "agent/src/spool/thin.rs",

@@ -110,7 +110,7 @@ fn refuse(event: Event, absence: Option<&Absence>) {
     match event {
         Event::Captured { reply, .. } => drop(reply.send(Err(rejection()))),
         Event::BlobPart { reply, .. } => drop(reply.send(Err(rejection()))),
-        Event::Source(_) | Event::Uplinked(_) => {}
+        Event::Source(_) | Event::Uplinked(..) => {}
     }
 }
 

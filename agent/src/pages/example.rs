@@ -6,9 +6,11 @@ use milepost_proto::{Lane, TimeQuality, TimeSource, Timestamp};
 
 use crate::source::can::bus_state::{BusState, ErrorCounters};
 use crate::status::{
-    BusStatus, ClockStatus, ControllerStatus, DbcStatus, LaneStatus, LastPosition, PollingStatus, SourceHealth,
-    SourceStatus, SpoolStatus, Status, UplinkHealth, UplinkStatus, WrongVehicle,
+    BudgetStatus, BusStatus, ClockStatus, ControllerStatus, DbcStatus, GatewayStatus, LaneStatus, LastPosition,
+    PoisonStatus, PollingStatus, SourceHealth, SourceStatus, SpentStatus, SpoolStatus, Status, UplinkHealth,
+    UplinkStatus, WrongVehicle,
 };
+use crate::uplink::budget::LinkClass;
 
 /// Everything works.
 pub(crate) fn healthy() -> Status {
@@ -31,6 +33,7 @@ pub(crate) fn healthy() -> Status {
         spool: spool(),
         uplink: UplinkStatus {
             gateway: "https://gateway.example:8443".to_owned(),
+            gateways: vec![GatewayStatus { url: "https://gateway.example:8443".to_owned(), trouble: None }],
             state: UplinkHealth::Idle,
             why: None,
             last_receipt_age_s: Some(12),
@@ -38,6 +41,14 @@ pub(crate) fn healthy() -> Status {
             failures: 0,
             settled: 48_211,
             refused: 0,
+            poison: PoisonStatus::default(),
+            budget: BudgetStatus {
+                link: LinkClass::Metered,
+                urgent: SpentStatus { bytes: 81_220, bytes_max: None },
+                telemetry: SpentStatus { bytes: 402_118, bytes_max: Some(20 << 20) },
+                blobs: SpentStatus { bytes: 0, bytes_max: None },
+            },
+            held: Vec::new(),
             sent_bytes: 402_118,
             requests: 611,
         },
@@ -61,6 +72,13 @@ pub(crate) fn broken() -> Status {
     status.uplink.last_receipt_age_s = Some(187_000);
     status.uplink.next_attempt_s = None;
     status.uplink.failures = 4;
+    status.uplink.poison =
+        PoisonStatus { set_aside: 1, records: 1, evidence: 1, bytes: 412, why: Some("422 <no such stop>".to_owned()) };
+    status.uplink.held = vec!["3 photos wait for Wi-Fi, at most 24 h; the link is metered".to_owned()];
+    status.uplink.gateways.push(GatewayStatus {
+        url: "https://second.example:8443".to_owned(),
+        trouble: Some("the gateway cannot be reached: no route".to_owned()),
+    });
     status.spool.disk_bytes = 221 << 20;
     status.spool.lanes[2].waiting = 1_204_334;
     status.spool.lanes[2].waiting_bytes = 190 << 20;

@@ -109,6 +109,14 @@ impl Families<'_> {
         self.gauge("uplink_failures_in_a_row", "Attempts that failed in a row", [(Vec::new(), failures)])?;
         self.counter("uplink_settled_records", "Records covered by receipts", [(Vec::new(), uplink.settled)])?;
         self.counter("uplink_refused_records", "Records the gateway refused", [(Vec::new(), uplink.refused)])?;
+        let set_aside = [(Vec::new(), uplink.poison.set_aside)];
+        self.counter("uplink_set_aside_records", "Records no gateway takes", set_aside)?;
+        self.gauge("uplink_set_aside_kept_bytes", "Their bytes in the spool", [(Vec::new(), uplink.poison.bytes)])?;
+        let today =
+            [("urgent", uplink.budget.urgent), ("telemetry", uplink.budget.telemetry), ("blobs", uplink.budget.blobs)];
+        let link = uplink.budget.link.as_str();
+        let today = today.map(|(what, spent)| (vec![("link", link), ("what", what)], spent.bytes));
+        self.gauge("uplink_today_bytes", "Bytes sent today over the link in use", today)?;
         self.counter("uplink_sent_bytes", "Bytes sent, compressed", [(Vec::new(), uplink.sent_bytes)])?;
         self.counter("uplink_requests", "Requests made", [(Vec::new(), uplink.requests)])
     }

@@ -10,7 +10,10 @@ use milepost_proto::{TimeQuality, TimeSource, Trip};
 
 use super::quantity::{Bytes, Escaped, Seconds};
 use super::verdict::{Verdict, is_driver_app, verdict};
-use crate::status::{LaneStatus, SourceHealth, SourceStatus, SpoolStatus, Status, UplinkHealth, UplinkStatus};
+use crate::status::{
+    BudgetStatus, LaneStatus, PoisonStatus, SourceHealth, SourceStatus, SpentStatus, SpoolStatus, Status, UplinkHealth,
+    UplinkStatus,
+};
 
 /// The page as HTML.
 #[must_use]
@@ -163,6 +166,9 @@ fn write_uplink(page: &mut String, uplink: &UplinkStatus) -> fmt::Result {
     let (word, class) = uplink_word(uplink.state);
     write!(page, "<section><h2>Gateway <span class=\"state {class}\">{word}</span></h2><dl>")?;
     row(page, "Address", &uplink.gateway)?;
+    for gateway in uplink.gateways.iter().filter(|gateway| gateway.url != uplink.gateway) {
+        row(page, "Also", format_args!("{}: {}", gateway.url, gateway.trouble.as_deref().unwrap_or("not in use")))?;
+    }
     match uplink.last_receipt_age_s {
         Some(age) => row(page, "Last receipt", format_args!("{} ago", Seconds(age)))?,
         None => row(page, "Last receipt", "none since the start")?,
@@ -178,7 +184,30 @@ fn write_uplink(page: &mut String, uplink: &UplinkStatus) -> fmt::Result {
     }
     row(page, "Handed over", format_args!("{} records, {} refused", uplink.settled, uplink.refused))?;
     row(page, "Sent", format_args!("{} in {} requests", Bytes(uplink.sent_bytes), uplink.requests))?;
+    row(page, "Today", budget_words(&uplink.budget))?;
+    for held in &uplink.held {
+        row(page, "Held", held)?;
+    }
+    if uplink.poison.records > 0 {
+        row(page, "Set aside", poison_words(&uplink.poison))?;
+    }
     page.write_str("</dl></section>\n")
+}
+
+/// What was sent today over which link, in words.
+pub(super) fn budget_words(budget: &BudgetStatus) -> String {
+    let spent = |spent: SpentStatus| match spent.bytes_max {
+        Some(bytes_max) => format!("{} of {}", Bytes(spent.bytes), Bytes(bytes_max)),
+        None => Bytes(spent.bytes).to_string(),
+    };
+    let (urgent, telemetry, blobs) = (spent(budget.urgent), spent(budget.telemetry), spent(budget.blobs));
+    format!("{}: evidence and events {urgent}, telemetry {telemetry}, photos {blobs}", budget.link.as_str())
+}
+
+/// What no gateway takes, in words.
+pub(super) fn poison_words(poison: &PoisonStatus) -> String {
+    let why = poison.why.as_deref().unwrap_or("no reason was kept");
+    format!("{} records, {} of them evidence, {}: {why}", poison.records, poison.evidence, Bytes(poison.bytes))
 }
 
 /// The uplink's state in a word, and how bad that is.

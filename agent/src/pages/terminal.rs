@@ -6,7 +6,7 @@ use std::fmt::{self, Write as _};
 
 use super::bus_words::bus_words;
 use super::quantity::{Bytes, Seconds, Visible};
-use super::status_page::{clock_words, source_word, uplink_word};
+use super::status_page::{budget_words, clock_words, poison_words, source_word, uplink_word};
 use super::verdict::{is_driver_app, verdict};
 use crate::status::{SourceStatus, Status};
 
@@ -103,7 +103,17 @@ fn write_uplink(text: &mut String, status: &Status) -> fmt::Result {
     if let Some(why) = &uplink.why {
         write!(text, ", {}", Visible(why))?;
     }
-    writeln!(text)
+    writeln!(text)?;
+    for gateway in uplink.gateways.iter().filter(|gateway| gateway.url != uplink.gateway) {
+        let trouble = gateway.trouble.as_deref().unwrap_or("not in use");
+        writeln!(text, "          {}: {}", Visible(&gateway.url), Visible(trouble))?;
+    }
+    writeln!(text, "          sent today over {}", budget_words(&uplink.budget))?;
+    uplink.held.iter().try_for_each(|held| writeln!(text, "          held: {}", Visible(held)))?;
+    if uplink.poison.records > 0 {
+        writeln!(text, "          set aside: {}", Visible(&poison_words(&uplink.poison)))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -126,6 +136,7 @@ mod tests {
             "source    gnss (nmea_serial): heard, 1 s ago, 15090 decoded, 1877 kept, bad_checksum 3",
             "          telemetry 20 waiting, 160 B, last no. 47999",
             "gateway   https://gateway.example:8443: up to date, last receipt 12 s ago, next request in 18 s",
+            "          sent today over metered: evidence and events 79.3 KiB, telemetry 392.6 KiB of 20.0 MiB, photos 0 B",
             "trip      T-2026-1124, 3 stops",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");

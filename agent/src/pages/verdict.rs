@@ -239,6 +239,12 @@ fn judge_uplink(status: &Status) -> Vec<Finding> {
             "Drive into coverage. If other devices are online here, check the gateway's address and its certificate.",
         ));
     }
+    if uplink.poison.records > 0 {
+        let (records, evidence) = (uplink.poison.records, uplink.poison.evidence);
+        let mend = "Tell operations the reason below; the records are kept in the spool, so do not delete its file.";
+        let what = format!("No gateway takes {records} records, {evidence} of them evidence; they are set aside.");
+        findings.push(if evidence > 0 { broken(what, mend) } else { attention(what, mend) });
+    }
     if uplink.refused > 0 {
         findings.push(attention(
             format!("The gateway refused {} records.", uplink.refused),
@@ -259,7 +265,7 @@ fn receipt_overdue(last_receipt_age_s: Option<u64>, uptime_s: u64) -> Option<Str
 mod tests {
     use super::*;
     use crate::pages::example;
-    use crate::status::PollingStatus;
+    use crate::status::{PoisonStatus, PollingStatus};
     use milepost_proto::TimeQuality;
 
     fn check(change: impl FnOnce(&mut Status), expected: &[(Health, &str)]) {
@@ -344,6 +350,19 @@ mod tests {
         let low = "Only 1.0 MiB are free on the spool's disk. It takes no more than it has.";
         check(|status| status.spool.free_bytes = Some(1 << 20), &[(Health::Broken, low)]);
         check(|status| status.spool.free_bytes = None, &[]);
+    }
+
+    #[test]
+    fn evidence_that_no_gateway_takes_needs_somebody_now() {
+        let set_aside = |evidence| {
+            move |status: &mut Status| {
+                status.uplink.poison = PoisonStatus { records: 3, evidence, ..PoisonStatus::default() };
+            }
+        };
+        let what = "No gateway takes 3 records, 0 of them evidence; they are set aside.";
+        check(set_aside(0), &[(Health::Attention, what)]);
+        let what = "No gateway takes 3 records, 1 of them evidence; they are set aside.";
+        check(set_aside(1), &[(Health::Broken, what)]);
     }
 
     #[test]

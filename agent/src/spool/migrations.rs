@@ -10,10 +10,10 @@ use rusqlite::{Connection, Transaction};
 use super::{SpoolError, lanes};
 
 /// The version this build writes.
-const SCHEMA_VERSION: i64 = 2;
+const SCHEMA_VERSION: i64 = 3;
 const SCHEMA: &str = include_str!("schema.sql");
 /// What brings a file from each earlier version to the next, the first version's first.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/1_to_2.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("migrations/1_to_2.sql"), include_str!("migrations/2_to_3.sql")];
 
 /// Bytes of a page of a new file. A commit of a second's telemetry touches a handful of pages, each of which goes to the
 /// device whole; an older file keeps the pages it has.

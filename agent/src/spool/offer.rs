@@ -16,6 +16,30 @@ pub struct OfferLimits {
     pub live_from: u64,
 }
 
+/// Of which lanes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Of all.
+    Everything,
+    /// Of evidence and events.
+    Urgent,
+    /// Of telemetry.
+    Telemetry,
+    /// Of none: how things stand, without any chunks.
+    Nothing,
+}
+
+impl Scope {
+    const fn takes(self, lane: Lane) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Urgent => matches!(lane, Lane::Evidence | Lane::Event),
+            Self::Telemetry => matches!(lane, Lane::Telemetry),
+            Self::Nothing => false,
+        }
+    }
+}
+
 /// Committed chunks, most urgent first.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct OfferedBatches {
@@ -25,7 +49,7 @@ pub struct OfferedBatches {
     pub live_from: u64,
     /// The earliest event that waits outside these batches; absent when nothing else waits.
     pub oldest_left: Option<Timestamp>,
-    /// Whether more waits than is offered here.
+    /// Whether more waits, of the lanes that were asked for, than is offered here.
     pub more: bool,
 }
 
@@ -38,12 +62,12 @@ impl OfferedBatches {
 }
 
 /// Collects an offer.
-pub(super) fn offer(connection: &Connection, limits: OfferLimits) -> Result<OfferedBatches, SpoolError> {
+pub(super) fn offer(connection: &Connection, scope: Scope, limits: OfferLimits) -> Result<OfferedBatches, SpoolError> {
     let live_from = match limits.live_from {
         u64::MAX => newest_chunk(connection, Lane::Telemetry)?.unwrap_or(1),
         given => given,
     };
-    let mut offer = Offer { connection, bytes_left: limits.bytes_max, batches: Vec::new() };
+    let mut offer = Offer { connection, scope, bytes_left: limits.bytes_max, batches: Vec::new() };
     offer.run(Lane::Evidence, 1, u64::MAX, false)?;
     offer.run(Lane::Event, 1, u64::MAX, false)?;
     let bytes_left = offer.bytes_left;
@@ -54,11 +78,12 @@ pub(super) fn offer(connection: &Connection, limits: OfferLimits) -> Result<Offe
     offer.run(Lane::Telemetry, 1, live_from, true)?;
     let batches = offer.batches;
     let oldest_left = oldest_outside(connection, &batches)?;
-    Ok(OfferedBatches { more: waits_outside(connection, &batches)?, batches, live_from, oldest_left })
+    Ok(OfferedBatches { more: waits_outside(connection, scope, &batches)?, batches, live_from, oldest_left })
 }
 
 struct Offer<'c> {
     connection: &'c Connection,
+    scope: Scope,
     bytes_left: usize,
     batches: Vec<Batch>,
 }
@@ -66,6 +91,9 @@ struct Offer<'c> {
 impl Offer<'_> {
     /// Adds contiguous runs of `lane` from `first` up to but without `end` until the bytes are used up.
     fn run(&mut self, lane: Lane, first: u64, end: u64, history: bool) -> Result<(), SpoolError> {
+        if !self.scope.takes(lane) {
+            return Ok(());
+        }
         let to = if end == u64::MAX { lanes::chunk_ids(lane).1 } else { lanes::chunk_id(lane, end) };
         let mut statement = self.connection.prepare_cached(
             "SELECT id, last_sequence, checksum, body FROM chunk WHERE id >= ?1 AND id < ?2 ORDER BY id",
@@ -178,8 +206,9 @@ fn bounds(batches: &[Batch]) -> impl Iterator<Item = (u64, u64)> {
     })
 }
 
-fn waits_outside(connection: &Connection, batches: &[Batch]) -> Result<bool, SpoolError> {
-    let waiting: u64 = lanes::all(connection)?.iter().map(|lane| lane.waiting).sum();
+fn waits_outside(connection: &Connection, scope: Scope, batches: &[Batch]) -> Result<bool, SpoolError> {
+    let waiting: u64 =
+        lanes::all(connection)?.iter().filter(|lane| scope.takes(lane.lane)).map(|lane| lane.waiting).sum();
     let offered: u64 = batches.iter().flat_map(|batch| &batch.chunks).map(|chunk| chunk.range.count()).sum();
     Ok(waiting > offered)
 }

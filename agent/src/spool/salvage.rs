@@ -152,7 +152,10 @@ fn take_over_beside(connection: &mut Connection, reader: &SpoolReader) -> Result
     let transaction = connection.transaction()?;
     for (read, write) in [
         ("SELECT reference, digest, sequence FROM capture", "INSERT OR IGNORE INTO capture VALUES (?1, ?2, ?3)"),
-        ("SELECT sha256, held, complete FROM blob", "INSERT OR IGNORE INTO blob VALUES (?1, ?2, ?3)"),
+        (
+            "SELECT sha256, held, complete FROM blob",
+            "INSERT OR IGNORE INTO blob (sha256, held, complete) VALUES (?1, ?2, ?3)",
+        ),
         ("SELECT sha256, start, body FROM blob_part", "INSERT OR IGNORE INTO blob_part VALUES (?1, ?2, ?3)"),
         ("SELECT id, version, body FROM down_link", "INSERT OR IGNORE INTO down_link VALUES (?1, ?2, ?3)"),
     ] {

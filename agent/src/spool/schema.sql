@@ -1,4 +1,4 @@
--- The spool, schema version 2. Times are milliseconds since the Unix epoch.
+-- The spool, schema version 3. Times are milliseconds since the Unix epoch.
 
 -- What is true of the file as a whole: 'spool_id'; 'chain_head', the digest of the last evidence record; and after a
 -- farewell 'offered', what had been offered to the gateway until then.
@@ -40,11 +40,13 @@ CREATE TABLE capture (
 ) WITHOUT ROWID;
 CREATE INDEX capture_by_sequence ON capture (sequence);
 
--- Photos and signatures on their way. 'held' counts the bytes from the start without a hole.
+-- Photos and signatures on their way. 'held' counts the bytes from the start without a hole, 'hash_state' is the SHA-256 of
+-- these so far.
 CREATE TABLE blob (
-    sha256   BLOB PRIMARY KEY,
-    held     INTEGER NOT NULL,
-    complete INTEGER NOT NULL
+    sha256     BLOB PRIMARY KEY,
+    held       INTEGER NOT NULL,
+    complete   INTEGER NOT NULL,
+    hash_state BLOB
 ) WITHOUT ROWID;
 CREATE TABLE blob_part (
     sha256 BLOB NOT NULL,
@@ -71,3 +73,13 @@ CREATE TABLE salvaged (
     PRIMARY KEY (spool_id, id)
 );
 CREATE INDEX salvaged_by_event_time ON salvaged (oldest_event_ms);
+
+-- Chunks that no gateway takes, kept for whoever finds out why; a gap stands in 'chunk' for each. Ids as there.
+CREATE TABLE poison (
+    id              INTEGER PRIMARY KEY,
+    last_sequence   INTEGER NOT NULL,
+    checksum        INTEGER NOT NULL,
+    set_aside_ms    INTEGER NOT NULL,
+    why             TEXT    NOT NULL,
+    body            BLOB    NOT NULL
+);

@@ -20,6 +20,7 @@ mod full;
 mod growth;
 mod migration;
 mod model;
+mod poison;
 mod salvage;
 mod start;
 

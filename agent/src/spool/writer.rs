@@ -15,7 +15,7 @@ use super::space::Space;
 use super::tail::Tails;
 use super::{
     Command, Measure, Reply, Signer, SpoolError, append, blobs, captures, down_link, file, lanes, offer,
-    oldest_event_time, quota, salvaged, settle,
+    oldest_event_time, poison, quota, salvaged, settle, tally,
 };
 
 /// Most commands that share one commit.
@@ -226,9 +226,9 @@ impl Step<'_, '_> {
                 let result = self.append(Lane::Evidence, |connection, _| blobs::keep_part(connection, &part));
                 answer(reply, result)
             }
-            Command::Offer { limits, reply } => {
+            Command::Offer { scope, limits, reply } => {
                 let result = self.whole(|connection, memory| {
-                    let offer = offer::offer(connection, limits)?;
+                    let offer = offer::offer(connection, scope, limits)?;
                     memory.offer(connection, &offer.batches)?;
                     Ok(offer)
                 });
@@ -267,6 +267,13 @@ impl Step<'_, '_> {
             }
             Command::Farewell { reply } => {
                 answer(reply, self.whole(|connection, memory| memory.offered.leave_note(connection)))
+            }
+            Command::Quarantine { poison, now, reply } => {
+                answer(reply, self.whole(|connection, memory| poison::set_aside(connection, memory, &poison, now)))
+            }
+            Command::Tally { reply } => answer(reply, self.whole(|connection, _| tally::read(connection))),
+            Command::KeepTally { tally, reply } => {
+                answer(reply, self.whole(|connection, _| tally::keep(connection, tally)))
             }
         }
     }
@@ -353,6 +360,7 @@ fn measure(connection: &Connection, space: &Space) -> Result<Measure, SpoolError
         free_bytes: space.free_bytes(),
         free_bytes_min: space.free_bytes_min(),
         blobs: blobs::waiting(connection)?,
+        poison: poison::measure(connection)?,
         oldest_salvaged: salvaged::oldest(connection)?,
     })
 }

@@ -2,6 +2,7 @@
 //!
 //! Promise: only a 200 whose body decodes lets records leave the spool; everything else keeps them and says why.
 
+use milepost_proto::wire::{WireFault, WireVersion};
 use rustls::AlertDescription;
 
 /// Why a request brought no usable answer.
@@ -19,12 +20,27 @@ pub enum SendFailure {
         /// What the gateway said.
         why: String,
     },
-    /// The gateway cannot read what this agent sends.
-    #[error("the gateway cannot read this agent's requests: {why}")]
-    Unreadable {
+    /// The two ends speak no version in common: nothing to retry until one of them is updated.
+    #[error("the gateway and this agent speak no version in common: {why}")]
+    Outdated {
+        /// What the gateway said, and which end to update.
+        why: String,
+    },
+    /// What answers there is no gateway: nothing to retry until the address is mended.
+    #[error("what answers there is no gateway: {why}; check url in [gateway]")]
+    NoGateway {
+        /// What it said.
+        why: String,
+    },
+    /// The gateway does not take what this request carries: something in it is at fault.
+    #[error("the gateway refuses the request: {why}")]
+    Refused {
         /// What the gateway said.
         why: String,
     },
+    /// The gateway's answer neither takes nor refuses what was sent.
+    #[error("the gateway's answer covers nothing of what was sent")]
+    Uncovered,
     /// The request was too large: send less.
     #[error("the gateway finds the request too large; sending less")]
     TooLarge,
@@ -42,6 +58,8 @@ pub enum SendFailure {
     },
 }
 
+/// The wire version this agent speaks.
+const VERSION: u8 = WireVersion::CURRENT as u8;
 /// Longest wait a gateway can ask for, milliseconds.
 const RETRY_AFTER_MS_MAX: u64 = 600_000;
 
@@ -51,12 +69,37 @@ pub fn classify(status: u16, retry_after_s: Option<u64>, body: &str) -> SendFail
     let why = format!("{status} {}", body.chars().take(200).collect::<String>()).trim_end().to_owned();
     match status {
         401 | 403 => SendFailure::Denied { why },
-        400 | 404 | 405 | 415 | 422 | 426 => SendFailure::Unreadable { why },
+        400 | 422 => SendFailure::Refused { why },
+        404 | 405 | 415 => SendFailure::NoGateway { why },
         413 => SendFailure::TooLarge,
+        426 => SendFailure::Outdated { why: format!("{why}; {}", older_end(body)) },
         429 | 503 => SendFailure::Busy {
             retry_after_ms: retry_after_s.unwrap_or(1).saturating_mul(1_000).min(RETRY_AFTER_MS_MAX),
         },
         _ => SendFailure::Broken { why },
+    }
+}
+
+/// Which end to update, as far as the gateway says what it speaks ("… this build speaks 0 to 3; …").
+fn older_end(body: &str) -> &'static str {
+    let spoken = body.split_once("speaks ").map_or("", |(_, rest)| rest.split(';').next().unwrap_or_default());
+    match spoken.split(' ').filter_map(|word| word.parse::<u8>().ok()).max() {
+        Some(newest) if newest > VERSION => "update this agent",
+        Some(newest) if newest < VERSION => "update the gateway",
+        _ => "update the older of the two",
+    }
+}
+
+/// What an answer that does not decode means: one of a version not spoken here names the end to update.
+#[must_use]
+pub fn classify_fault(fault: &WireFault) -> SendFailure {
+    match fault {
+        WireFault::Version(version) => {
+            let end = if *version > VERSION { "this agent" } else { "the gateway" };
+            let why = format!("it answers in version {version}, this agent speaks {VERSION}; update {end}");
+            SendFailure::Outdated { why }
+        }
+        fault => SendFailure::Broken { why: fault.to_string() },
     }
 }
 
@@ -104,7 +147,10 @@ mod tests {
     fn every_status_has_its_meaning() {
         let check = |status, retry_after_s| match classify(status, retry_after_s, "because") {
             SendFailure::Denied { .. } => "denied",
-            SendFailure::Unreadable { .. } => "unreadable",
+            SendFailure::Outdated { .. } => "outdated",
+            SendFailure::NoGateway { .. } => "no gateway",
+            SendFailure::Refused { .. } => "refused",
+            SendFailure::Uncovered => "uncovered",
             SendFailure::TooLarge => "too large",
             SendFailure::Busy { retry_after_ms: 1_000 } => "busy 1 s",
             SendFailure::Busy { retry_after_ms: RETRY_AFTER_MS_MAX } => "busy max",
@@ -114,8 +160,10 @@ mod tests {
         };
         assert_eq!(check(401, None), "denied");
         assert_eq!(check(403, None), "denied");
-        assert_eq!(check(400, None), "unreadable");
-        assert_eq!(check(426, None), "unreadable");
+        assert_eq!(check(400, None), "refused");
+        assert_eq!(check(422, None), "refused");
+        assert_eq!(check(404, None), "no gateway");
+        assert_eq!(check(426, None), "outdated");
         assert_eq!(check(413, None), "too large");
         assert_eq!(check(503, None), "busy 1 s");
         assert_eq!(check(503, Some(u64::MAX)), "busy max");
@@ -123,6 +171,20 @@ mod tests {
         assert_eq!(check(500, None), "broken");
         assert_eq!(check(204, None), "broken", "success without a receipt settles nothing");
         assert_eq!(check(302, None), "broken");
+    }
+
+    #[test]
+    fn an_end_that_is_too_old_is_named() {
+        let why = |version| classify_fault(&WireFault::Version(version)).to_string();
+        assert!(why(VERSION + 1).ends_with("update this agent"));
+        let says =
+            |newest: u8| format!("wire version 9 is not spoken here, this build speaks 0 to {newest}; update it");
+        assert!(classify(426, None, &says(VERSION + 1)).to_string().ends_with("update this agent"));
+        assert!(classify(426, None, &says(VERSION - 1)).to_string().ends_with("update the gateway"));
+        let own = WireFault::Version(VERSION).to_string();
+        assert!(classify(426, None, &own).to_string().ends_with("update the older of the two"));
+        assert!(classify(426, None, "").to_string().ends_with("update the older of the two"));
+        assert!(matches!(classify_fault(&WireFault::Magic), SendFailure::Broken { .. }));
     }
 
     #[test]

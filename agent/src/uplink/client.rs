@@ -11,17 +11,27 @@ use milepost_proto::{SpoolId, UplinkAnswer, wire};
 use serde::Deserialize;
 
 use super::SendFailure;
-use super::classify::{classify, classify_error};
+use super::classify::{classify, classify_error, classify_fault};
 
-/// Longest time a request may take, from connecting to the end of the answer.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest time connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest silence after a small request.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(15);
+/// What the slowest link that is worth waiting for carries in a second, bytes; a large request gets that much more time.
+const BYTES_PER_S_MIN: u64 = 4 * 1024;
+/// Longest time any request may take.
+const REQUEST_TIMEOUT_MAX: Duration = Duration::from_secs(120);
+/// How often the other end is asked for a sign of life while a request is under way (HTTP/2 pings)…
+const PING_EVERY: Duration = Duration::from_secs(5);
+/// … and how long it may take to give one: a link that was lost without a word is noticed after the sum of both.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A client for one gateway.
 #[derive(Clone)]
 pub struct GatewayClient {
-    http: reqwest::Client,
+    usual: reqwest::Client,
+    /// Connections of its own for what must not wait behind a request that hangs.
+    spare: reqwest::Client,
     url: String,
 }
 
@@ -38,43 +48,64 @@ impl GatewayClient {
     /// # Errors
     /// When the TLS set-up cannot be used.
     pub fn new(url: &str, tls: rustls::ClientConfig) -> anyhow::Result<Self> {
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .timeout(REQUEST_TIMEOUT)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .context("failed to set up the connection to the gateway")?;
-        Ok(Self { http, url: url.to_owned() })
+        let client = |tls: rustls::ClientConfig| {
+            reqwest::Client::builder()
+                .tls_backend_preconfigured(tls)
+                .connect_timeout(CONNECT_TIMEOUT)
+                .http2_keep_alive_interval(PING_EVERY)
+                .http2_keep_alive_timeout(PING_TIMEOUT)
+                .no_proxy()
+                .redirect(reqwest::redirect::Policy::none())
+                .build()
+                .context("failed to set up the connection to the gateway")
+        };
+        Ok(Self { usual: client(tls.clone())?, spare: client(tls)?, url: url.to_owned() })
     }
 
-    /// Sends an encoded request about spool `asked`.
+    const fn connection(&self, spare: bool) -> &reqwest::Client {
+        if spare { &self.spare } else { &self.usual }
+    }
+
+    /// Sends an encoded request about spool `asked`; by a connection that carries nothing else when `spare` says so.
     ///
     /// # Errors
     /// The [`SendFailure`] that says what to do about it; the request may still have reached the gateway.
-    pub async fn request(&self, envelope: Vec<u8>, asked: SpoolId) -> Result<UplinkAnswer, SendFailure> {
+    pub async fn request(&self, envelope: Vec<u8>, asked: SpoolId, spare: bool) -> Result<UplinkAnswer, SendFailure> {
         let request = self
-            .http
+            .connection(spare)
             .post(format!("{}/v1/batches", self.url))
             .header(reqwest::header::CONTENT_TYPE, wire::CONTENT_TYPE)
+            .timeout(timeout(envelope.len()))
             .body(envelope);
         let body = answer(request).await?;
-        wire::decode_answer(&body, asked).map_err(|fault| SendFailure::Broken { why: fault.to_string() })
+        wire::decode_answer(&body, asked).map_err(|fault| classify_fault(&fault))
     }
 
     /// Sends the bytes of a blob from `offset`.
     ///
     /// # Errors
     /// The [`SendFailure`] that says what to do about it.
-    pub async fn blob_part(&self, blob: BlobOffer, offset: u64, bytes: Vec<u8>) -> Result<BlobState, SendFailure> {
+    pub async fn blob_part(
+        &self,
+        blob: BlobOffer,
+        offset: u64,
+        bytes: Vec<u8>,
+        spare: bool,
+    ) -> Result<BlobState, SendFailure> {
         let BlobOffer { sha256, size } = blob;
-        let request = self.http.put(format!("{}/v1/blobs/{sha256}?offset={offset}&size={size}", self.url)).body(bytes);
+        let url = format!("{}/v1/blobs/{sha256}?offset={offset}&size={size}", self.url);
+        let request = self.connection(spare).put(url).timeout(timeout(bytes.len())).body(bytes);
         let body = answer(request).await?;
         let PartAnswer { held, complete } =
             serde_json::from_slice(&body).map_err(|error| SendFailure::Broken { why: error.to_string() })?;
         Ok(BlobState { sha256, held, complete })
     }
+}
+
+/// How long a request with a body of `bytes` may take, from connecting to the end of the answer.
+fn timeout(bytes: usize) -> Duration {
+    let carrying = Duration::from_secs(bytes as u64 / BYTES_PER_S_MIN);
+    (SILENCE_TIMEOUT + carrying).min(REQUEST_TIMEOUT_MAX)
 }
 
 /// The body of a 200.
@@ -138,7 +169,7 @@ mod tests {
         let text =
             "the batch is refused: wire version 1 is not spoken here, this build speaks 0; update the older end\n";
         let answer = format!("HTTP/1.1 426 Upgrade Required\r\ncontent-length: {}\r\n\r\n{text}", text.len());
-        let SendFailure::Unreadable { why } = outcome(answer).await else { panic!("taken for something else") };
+        let SendFailure::Outdated { why } = outcome(answer).await else { panic!("taken for something else") };
         assert!(why.contains("426") && why.contains("update the older end"), "{why}");
     }
 
@@ -165,7 +196,14 @@ mod tests {
         let roots = rustls::RootCertStore::empty();
         let tls = versions.expect("versions").with_root_certificates(roots).with_no_client_auth();
         let client = GatewayClient::new(&url, tls).expect("a client");
-        client.request(b"records".to_vec(), SPOOL).await
+        client.request(b"records".to_vec(), SPOOL, false).await
+    }
+
+    #[test]
+    fn a_large_request_gets_time_a_small_one_does_not_wait_long() {
+        assert_eq!(timeout(500), SILENCE_TIMEOUT);
+        assert_eq!(timeout(256 * 1024), SILENCE_TIMEOUT + Duration::from_secs(64));
+        assert_eq!(timeout(8 << 20), REQUEST_TIMEOUT_MAX);
     }
 
     #[tokio::test]

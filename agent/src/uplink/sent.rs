@@ -39,14 +39,11 @@ impl Sent {
     /// Why the next request should wait although an answer came.
     #[must_use]
     pub fn obstacle(&self, settled: &Result<Settled, SpoolError>) -> Option<SendFailure> {
-        let why = match settled {
-            Err(error) => format!("its receipt could not be applied: {error}"),
-            Ok(Settled { settled: 0, refused: 0 }) if !self.runs.is_empty() => {
-                "its answer covers nothing of what was sent".to_owned()
-            }
-            Ok(_) => return None,
-        };
-        Some(SendFailure::Broken { why })
+        match settled {
+            Err(error) => Some(SendFailure::Broken { why: format!("its receipt could not be applied: {error}") }),
+            Ok(Settled { settled: 0, refused: 0 }) if !self.runs.is_empty() => Some(SendFailure::Uncovered),
+            Ok(_) => None,
+        }
     }
 }
 

@@ -70,7 +70,7 @@ impl State {
                     drop(arrived.send(part.sha256.to_string()));
                     drop(reply.send(Ok(self.append(part))));
                 }
-                Event::Uplinked(_) => {}
+                Event::Uplinked(..) => {}
             }
         }
     }

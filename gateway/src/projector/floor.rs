@@ -41,7 +41,8 @@ pub fn fold_to(
     }
     let through = commit::cursor(connection, fleet_id)?.position;
     let mut state = start(connection, fleet_id, vehicle_id, held.as_ref(), rules)?;
-    let mut facts = gather::all_of_vehicle(connection, fleet_id, vehicle_id, through, &mut BootClocks::default())?.facts;
+    let mut facts =
+        gather::all_of_vehicle(connection, fleet_id, vehicle_id, through, &mut BootClocks::default())?.facts;
     facts.retain(|fact| is_above(fact, held.as_ref()) && fact.key().event_time <= time);
     facts.sort_unstable();
     for fact in &facts {

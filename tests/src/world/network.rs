@@ -6,11 +6,12 @@
 use milepost_agent::event::{Event, Uplinked};
 use milepost_agent::uplink::SendFailure;
 use milepost_agent::uplink::classify::classify;
-use milepost_agent::uplink::outgoing::Outgoing;
+use milepost_agent::uplink::outgoing::{Outgoing, Parcel};
 use milepost_proto::wire;
 
 use super::World;
 use super::schedule::{Happening, Letter, Reply};
+use super::vehicle::Awaited;
 
 /// How long the agent's client waits for an answer, milliseconds.
 const TIMEOUT_MS: i64 = 30_000;
@@ -21,16 +22,21 @@ fn unreachable(why: &str) -> SendFailure {
 
 impl World {
     /// An agent hands over a request.
-    pub(super) fn post(&mut self, vehicle: usize, content: Outgoing) {
+    pub(super) fn post(&mut self, vehicle: usize, Outgoing { ticket, parcel }: Outgoing) {
         self.letters += 1;
         self.truth.tally.requests += 1;
         let number = self.letters;
         let life = self.vehicles[vehicle].life;
         let Some(agent) = self.vehicles[vehicle].agent.as_mut() else { return };
-        if agent.awaited.replace(number).is_some() {
-            self.truth.breach(format!("vehicle {vehicle} has two requests under way"));
+        if agent.awaited.iter().any(|awaited| awaited.ticket.slot == ticket.slot) {
+            self.truth.breach(format!("vehicle {vehicle} has two requests under way in one slot"));
         }
-        let letter = Letter { vehicle, life, number, content, is_copy: false };
+        let spool_id = match &parcel {
+            Parcel::Request { spool_id, .. } => *spool_id,
+            Parcel::BlobPart { .. } => agent.spool_id,
+        };
+        agent.awaited.push(Awaited { letter: number, ticket, spool_id });
+        let letter = Letter { vehicle, life, number, content: parcel, is_copy: false };
         self.reply(&letter, TIMEOUT_MS, Reply::Failure(unreachable("no answer in time")));
         if self.vehicles[vehicle].offline_until_ms > self.now_ms {
             let after_ms = self.within(0, 10);
@@ -64,11 +70,11 @@ impl World {
         }
         let life = self.office.life;
         let reply = match &letter.content {
-            Outgoing::Request { envelope, .. } => match self.take_request(letter.vehicle, envelope) {
+            Parcel::Request { envelope, .. } => match self.take_request(letter.vehicle, envelope) {
                 Ok(bytes) => Reply::Answer(bytes),
                 Err(failure) => Reply::Failure(failure),
             },
-            Outgoing::BlobPart { blob, offset, bytes } => match self.take_part(letter.vehicle, *blob, *offset, bytes) {
+            Parcel::BlobPart { blob, offset, bytes } => match self.take_part(letter.vehicle, *blob, *offset, bytes) {
                 Ok(state) => Reply::Part(state, *offset),
                 Err(failure) => Reply::Failure(failure),
             },
@@ -113,12 +119,10 @@ impl World {
 
     /// A request ends for its agent, unless it has ended before.
     pub(super) fn answer(&mut self, vehicle: usize, life: u64, letter: u64, outcome: Reply) {
-        let is_awaited = |agent: &super::vehicle::Agent| agent.awaited == Some(letter);
         let machine = &self.vehicles[vehicle];
-        let Some(agent) = machine.agent.as_ref().filter(|agent| machine.life == life && is_awaited(agent)) else {
-            return;
-        };
-        let spool_id = agent.spool_id;
+        let agent = machine.agent.as_ref().filter(|_| machine.life == life);
+        let awaited = agent.and_then(|agent| agent.awaited.iter().find(|awaited| awaited.letter == letter));
+        let Some(&Awaited { ticket, spool_id, .. }) = awaited else { return };
         let uplinked = match outcome {
             Reply::Answer(bytes) => wire::decode_answer(&bytes, spool_id)
                 .map(Uplinked::Answer)
@@ -127,8 +131,8 @@ impl World {
             Reply::Failure(failure) => Err(failure),
         };
         self.touch(vehicle, |agent| {
-            agent.awaited = None;
-            agent.hand(Event::Uplinked(uplinked));
+            agent.awaited.retain(|awaited| awaited.letter != letter);
+            agent.hand(Event::Uplinked(ticket, uplinked));
         });
     }
 }

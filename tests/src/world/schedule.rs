@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use milepost_agent::uplink::SendFailure;
-use milepost_agent::uplink::outgoing::Outgoing;
+use milepost_agent::uplink::outgoing::Parcel;
 use milepost_gateway::effect::Settlement;
 use milepost_gateway::store::outbox::OutboxRow;
 
@@ -59,7 +59,7 @@ pub(super) struct Letter {
     pub(super) vehicle: usize,
     pub(super) life: u64,
     pub(super) number: u64,
-    pub(super) content: Outgoing,
+    pub(super) content: Parcel,
     /// A copy that the network made: nobody waits for its answer.
     pub(super) is_copy: bool,
 }

@@ -21,6 +21,7 @@ use milepost_agent::source::gnss::{FixJudge, FixPolicy};
 use milepost_agent::source::{SourceNews, SourceReport};
 use milepost_agent::spool::{Spool, SpoolError, SpoolOptions};
 use milepost_agent::status::Status;
+use milepost_agent::uplink::Ticket;
 use milepost_agent::uplink::outgoing::Outgoing;
 use milepost_proto::{BootId, DeviceId, Reading, Record, SpoolId, TimeQuality, Timestamp};
 use tokio::sync::watch;
@@ -63,6 +64,15 @@ pub(super) struct Wiring {
     pub(super) fix_from_ms: i64,
 }
 
+/// A request whose end the agent waits for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Awaited {
+    pub(super) letter: u64,
+    pub(super) ticket: Ticket,
+    /// The spool it speaks of.
+    pub(super) spool_id: SpoolId,
+}
+
 /// An agent at work.
 pub(super) struct Agent {
     pub(super) event_loop: EventLoop,
@@ -70,8 +80,8 @@ pub(super) struct Agent {
     pub(super) spool_id: SpoolId,
     pub(super) sent: Arc<Mutex<VecDeque<Outgoing>>>,
     pub(super) status: watch::Receiver<Status>,
-    /// The request that is under way.
-    pub(super) awaited: Option<u64>,
+    /// The requests that are under way: an urgent one and a bulky one at most.
+    pub(super) awaited: Vec<Awaited>,
     /// When the world will look again whether something is due.
     pub(super) looks_at_ms: i64,
     /// What the reporting policy keeps: the same policy, fed the same.
@@ -145,7 +155,7 @@ impl Vehicle {
             spool_id,
             sent,
             status: status_seen,
-            awaited: None,
+            awaited: Vec::new(),
             looks_at_ms: i64::MAX,
             shadow: Reporter::new(self.config.reporting.clone()),
             shadow_fix_ms: None,

@@ -185,7 +185,7 @@ impl Sender {
         };
         let envelope = encode_request_in(self.version, &request)?;
         let bytes = envelope.len() as u64;
-        let answer = self.runtime.block_on(self.client.request(envelope, self.spool_id))?;
+        let answer = self.runtime.block_on(self.client.request(envelope, self.spool_id, false))?;
         let through = answer.receipts.first().map(|receipt| receipt.through);
         anyhow::ensure!(through == last, "a receipt through {through:?} for {last:?}");
         Ok(bytes)
