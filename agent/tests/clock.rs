@@ -10,7 +10,7 @@ use milepost_agent::event::Event;
 use milepost_agent::event_loop::{EventLoop, Parts, first_status};
 use milepost_agent::source::{Observation, SourceLink, SourceNews};
 use milepost_agent::spool::{Spool, SpoolOptions};
-use milepost_agent::uplink::outgoing::Outgoing;
+use milepost_agent::uplink::outgoing::{Outgoing, Parcel};
 use milepost_proto::reading::{Health, Switch};
 use milepost_proto::{BootId, Chunk, Reading, Record, SpoolId, TimeQuality, TimeSource, Timestamp, wire};
 use tokio::sync::{mpsc, watch};
@@ -89,8 +89,10 @@ impl Bench {
         self.agent.handle_tick().await;
         self.pass(60_000);
         self.agent.act().await;
-        let Ok(Outgoing::Request { envelope, .. }) = self.sent.try_recv() else { panic!("no request") };
-        let request = wire::decode_request(&envelope).expect("a request");
+        let Ok(Outgoing { parcel: Parcel::Request { envelope, .. }, .. }) = self.sent.try_recv() else {
+            panic!("no request")
+        };
+        let (_, request) = wire::decode_request(&envelope).expect("a request");
         let chunks: Vec<Chunk> = request.batches.into_iter().flat_map(|batch| batch.chunks).collect();
         chunks
             .iter()
