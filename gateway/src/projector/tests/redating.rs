@@ -27,7 +27,7 @@ fn clock_set(boot_id: BootId) -> ArrivedChunk {
     let record = record(START_S + 1_200, Reading::Health(health));
     let Chunk { range, checksum, body } = Chunk::seal(1, boot_id, vec![record]).expect("sealed");
     let content = Content { boot_id, event_times: [utc, utc], age_ms: None, seal: SealState::None, chain: None };
-    ArrivedChunk { lane: Lane::Event, history: false, range, checksum, body, content: Some(content) }
+    ArrivedChunk { lane: Lane::Event, history: false, range, checksum, body, content: Some(content), loss: None }
 }
 
 #[tokio::test]

@@ -21,8 +21,11 @@ mod wire;
 
 use anyhow::{Context as _, bail};
 
+/// Runs one benchmark.
+type Run = fn() -> anyhow::Result<()>;
+
 /// Every benchmark by its name.
-const BENCHMARKS: [(&str, fn() -> anyhow::Result<()>); 9] = [
+const BENCHMARKS: [(&str, Run); 9] = [
     ("can", || can::run().and_then(|()| j1939::run()).and_then(|()| obd::run())),
     ("custody", || custody::run().and_then(|()| custody_simulated::run_all(&arguments()))),
     ("drain", drain::run),
