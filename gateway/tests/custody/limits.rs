@@ -65,7 +65,11 @@ async fn receipts_of_many_connections_share_a_commit() {
     let (go_on, held_up) = std::sync::mpsc::channel::<()>();
     let store = world.gateway.store.clone();
     let holding = tokio::spawn(async move {
-        store.write(move |_| Ok(held_up.recv().expect("told to go on"))).await.expect("written");
+        let wait = move |_: &rusqlite::Connection| {
+            held_up.recv().expect("told to go on");
+            Ok(())
+        };
+        store.write(wait).await.expect("written");
     });
     let mut handing = JoinSet::new();
     for number in 0..DEVICES {
