@@ -166,6 +166,7 @@ pub struct UplinkStatus {
     /// The address of the gateway in use.
     pub gateway: String,
     /// Every gateway, in configuration order.
+    #[serde(default)]
     pub gateways: Vec<GatewayStatus>,
     /// What it is doing.
     pub state: UplinkHealth,
@@ -182,10 +183,12 @@ pub struct UplinkStatus {
     /// Records the gateway refused since the agent started.
     pub refused: u64,
     /// What no gateway takes.
+    #[serde(default)]
     pub poison: PoisonStatus,
     /// What was sent today over this kind of link.
     pub budget: BudgetStatus,
     /// What waits because of the link, and why, in sentences.
+    #[serde(default)]
     pub held: Vec<String>,
     /// Bytes sent since the agent started, compressed.
     pub sent_bytes: u64,

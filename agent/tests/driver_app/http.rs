@@ -43,7 +43,9 @@ fn example_status() -> Status {
         "position": null,
         "spool": {"spool_id": "s", "lanes": [], "disk_bytes": 0, "quota_bytes": 1, "blobs_waiting": 0},
         "uplink": {"gateway": "https://g:1", "state": "idle", "why": null, "last_receipt_age_s": null,
-            "next_attempt_s": null, "failures": 0, "settled": 0, "refused": 0, "sent_bytes": 0, "requests": 0},
+            "next_attempt_s": null, "failures": 0, "settled": 0, "refused": 0, "sent_bytes": 0, "requests": 0,
+            "budget": {"link": "wifi", "urgent": {"bytes": 0, "bytes_max": null},
+                "telemetry": {"bytes": 0, "bytes_max": null}, "blobs": {"bytes": 0, "bytes_max": null}}},
         "trip": null, "captures_accepted": 0, "captures_rejected": {}
     }))
     .expect("the documented shape")

@@ -25,8 +25,7 @@ const STEPS: &[&str] = &[
         monotonic_ms    INTEGER NOT NULL,           -- the moment, on the device's monotonic clock
         utc             INTEGER NOT NULL,           -- the time it was
         PRIMARY KEY (fleet_id, device_id, boot_id, error_ms, monotonic_ms, utc)
-    ) WITHOUT ROWID;
-    CREATE INDEX journal_boot ON journal (fleet_id, device_id, boot_id, position)",
+    ) WITHOUT ROWID",
 ];
 
 /// The newest schema this build knows; the oldest is 1.
