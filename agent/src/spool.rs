@@ -391,6 +391,7 @@ fn open_ledger(
         memory: writer::Memory { offered, ..writer::Memory::default() },
         unrecorded: writer::Unrecorded::new(),
         damage: None,
+        doubtful: false,
         ended: false,
     };
     Ok((ledger, opened, file.down_link))

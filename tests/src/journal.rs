@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Context as _;
-use milepost_proto::{Chunk, ChunkBody, Reading, Record, SequenceRange};
+use milepost_proto::{BootId, Chunk, ChunkBody, Reading, Record, SequenceRange};
 use rusqlite::{Connection, OpenFlags};
 
 /// One lane of one spool.
@@ -15,6 +15,8 @@ pub type LaneKey = (String, String, String);
 pub struct Journal {
     /// The records by device, spool and lane, with their sequences, in order of arrival.
     pub lanes: BTreeMap<LaneKey, Vec<(u64, Record)>>,
+    /// In which boot they were recorded.
+    pub boots: BTreeMap<LaneKey, Vec<(SequenceRange, BootId)>>,
     /// Sequences that arrived as gaps, likewise.
     pub gaps: BTreeMap<LaneKey, Vec<SequenceRange>>,
     /// Chunks that another chunk contradicts.
@@ -41,10 +43,22 @@ impl Journal {
             let chunk = Chunk { range, checksum: row.get(5)?, body: row.get(7)? };
             match chunk.open().with_context(|| format!("journalled chunk {range} of {key:?}"))? {
                 ChunkBody::Gap(_) => journal.gaps.entry(key).or_default().push(range),
-                body => journal.lanes.entry(key).or_default().extend(body.into_numbered(range)),
+                body => {
+                    let boots = journal.boots.entry(key.clone()).or_default();
+                    boots.extend(body.boot_id().map(|boot_id| (range, boot_id)));
+                    journal.lanes.entry(key).or_default().extend(body.into_numbered(range));
+                }
             }
         }
         Ok(journal)
+    }
+
+    /// The boot in which the record with `sequence` was recorded.
+    #[must_use]
+    pub fn boot_of(&self, key: &LaneKey, sequence: u64) -> Option<BootId> {
+        let ranges = self.boots.get(key)?;
+        let (_, boot_id) = ranges.iter().find(|(range, _)| range.covers(SequenceRange::single(sequence)))?;
+        Some(*boot_id)
     }
 
     /// References of every driver capture, sorted; one that arrived twice appears twice.

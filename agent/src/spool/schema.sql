@@ -1,7 +1,7 @@
 -- The spool, schema version 3. Times are milliseconds since the Unix epoch.
 
--- What is true of the file as a whole: 'spool_id'; 'chain_head', the digest of the last evidence record; and after a
--- farewell 'offered', what had been offered to the gateway until then.
+-- What is true of the file as a whole: 'spool_id'; 'chain_head', the digest of the last evidence record; after a farewell
+-- 'offered', what had been offered to the gateway until then; and 'doubtful_commits', how many failed and might have turned up.
 CREATE TABLE fact (
     name  TEXT PRIMARY KEY,
     value BLOB NOT NULL

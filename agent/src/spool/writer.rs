@@ -33,6 +33,8 @@ pub(super) struct Ledger {
     pub(super) unrecorded: Unrecorded,
     /// Why the file must be set aside, once that is known.
     pub(super) damage: Option<String>,
+    /// Whether the log may end in a commit that was answered as failed: a restart would find it whole.
+    pub(super) doubtful: bool,
     /// Whether it takes no more commands.
     pub(super) ended: bool,
 }
@@ -138,6 +140,7 @@ impl Ledger {
         let mut answers: Vec<Answer> = Vec::with_capacity(group.len());
         self.space.shorten_log(&self.connection);
         let outcome = self.carry_out(group, &mut answers);
+        self.doubtful = outcome.is_err();
         match &outcome {
             Ok(()) => self.memory.offered.committed(),
             Err(error) => {
@@ -154,6 +157,11 @@ impl Ledger {
 
     fn carry_out(&mut self, group: Vec<Command>, answers: &mut Vec<Answer>) -> Result<(), SpoolError> {
         let mut transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if self.doubtful {
+            // Nothing is offered before a commit of this transaction has taken the doubtful one's place in the log: what a
+            // restart could find instead of it would contradict what was handed over.
+            count_doubtful(&transaction)?;
+        }
         let mut step = Step {
             transaction: &mut transaction,
             spool_id: self.spool_id,
@@ -337,6 +345,14 @@ impl Step<'_, '_> {
 
 fn missed(records: &[Record]) -> Missed {
     Missed { count: records.len() as u64, oldest: oldest_event_time(records) }
+}
+
+/// Counts a doubtful commit in the file. It must really change something: SQLite writes no page that stays as it is.
+fn count_doubtful(connection: &Connection) -> Result<(), SpoolError> {
+    let sql = "INSERT INTO fact (name, value) VALUES ('doubtful_commits', 1)
+        ON CONFLICT (name) DO UPDATE SET value = value + 1";
+    connection.prepare_cached(sql)?.execute([])?;
+    Ok(())
 }
 
 fn note_damage(damage: &mut Option<String>, error: &SpoolError) {

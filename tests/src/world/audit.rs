@@ -8,9 +8,11 @@ use std::path::Path;
 
 use milepost_agent::spool::OfferLimits;
 use milepost_gateway::milestone::{Fact, VehicleState, revise};
+use milepost_gateway::projector::dating;
+use milepost_gateway::store::boot_clock::Moment;
 use milepost_gateway::store::{Store, StoreResult, blob, commit, mark};
 use milepost_proto::seal::{chain_start, digest_of};
-use milepost_proto::{Lane, Reading, Record, RecordId, SequenceRange, SequenceRanges, SpoolId};
+use milepost_proto::{BootId, Lane, Reading, Record, RecordId, SequenceRange, SequenceRanges, SpoolId, Timestamp};
 use rusqlite::{Connection, OpenFlags};
 
 use super::World;
@@ -161,12 +163,15 @@ impl World {
             for at in arrived.iter().filter(|at| !kept.contains_key(at)) {
                 self.truth.breach(format!("vehicle {vehicle}: nobody kept a position at {at}"));
             }
-            let missing =
-                kept.iter().filter(|(at, may_be_lost)| !**may_be_lost && !arrived.contains(at)).count() as u64;
-            if missing > 0 {
-                self.truth.lost += missing;
-                self.truth
-                    .breach(format!("vehicle {vehicle}: {missing} positions older than the loss window are missing"));
+            let missing: Vec<Timestamp> = kept
+                .iter()
+                .filter(|(at, may_be_lost)| !**may_be_lost && !arrived.contains(at))
+                .map(|(at, _)| Timestamp::from_millis(*at))
+                .collect();
+            if !missing.is_empty() {
+                self.truth.lost += missing.len() as u64;
+                let what = format!("vehicle {vehicle}: positions older than the loss window are missing: {missing:?}");
+                self.truth.breach(what);
             }
         }
     }
@@ -226,6 +231,7 @@ impl World {
                 let held = commit::milestones_of(connection, &fleet_id, &vehicle_id)?;
                 Ok((held, mark::of_vehicle(connection, &fleet_id, &vehicle_id)?))
             })?;
+            let moments = moments_of(journal, device_id.as_str());
             let mut facts: Vec<Fact> = Vec::new();
             for (key, records) in lanes_of(journal, device_id.as_str()) {
                 let Some(spool_id) = spool_id(&key.1) else { continue };
@@ -233,7 +239,9 @@ impl World {
                 facts.extend(records.iter().filter_map(|(sequence, record)| {
                     let (fleet_id, device_id) = (fleet_id.clone(), device_id.clone());
                     let id = RecordId { fleet_id, device_id, spool_id, lane, sequence: *sequence };
-                    Fact::from_record(&id, record)
+                    let moments = moments.get(&journal.boot_of(key, *sequence)?).map_or(&[][..], Vec::as_slice);
+                    let event_time = dating::date(record, moments).time()?;
+                    Fact::from_record(&id, &Record { event_time, ..record.clone() })
                 }));
             }
             facts.sort_unstable();
@@ -250,6 +258,19 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// What time it was at which moment of each boot of a device, as its records say.
+fn moments_of(journal: &Journal, device: &str) -> BTreeMap<BootId, Vec<Moment>> {
+    let mut moments: BTreeMap<BootId, Vec<Moment>> = BTreeMap::new();
+    for (key, records) in lanes_of(journal, device) {
+        for (sequence, record) in records {
+            if let (Some(moment), Some(boot_id)) = (dating::moment_of(record), journal.boot_of(key, *sequence)) {
+                moments.entry(boot_id).or_default().push(moment);
+            }
+        }
+    }
+    moments
 }
 
 fn lanes_of<'j>(journal: &'j Journal, device: &str) -> impl Iterator<Item = (&'j LaneKey, &'j Vec<(u64, Record)>)> {

@@ -15,6 +15,8 @@ use super::vehicle::Awaited;
 
 /// How long the agent's client waits for an answer, milliseconds.
 const TIMEOUT_MS: i64 = 30_000;
+/// A request up to this size is small, bytes: more than one grown chunk has.
+const SMALL_BYTES: usize = 8 * 1_024;
 
 fn unreachable(why: &str) -> SendFailure {
     SendFailure::Unreachable { why: why.to_owned() }
@@ -56,7 +58,9 @@ impl World {
             return;
         }
         if self.chance.happens(faults.refused) {
-            let status = [503, 413, 500][usize::try_from(self.chance.below(3)).unwrap_or(0)];
+            // Nobody finds a small request too large, or a chunk would be blamed for it and set aside.
+            let too_large = if letter.content.bytes() > SMALL_BYTES { 413 } else { 503 };
+            let status = [503, too_large, 500][usize::try_from(self.chance.below(3)).unwrap_or(0)];
             return self.reply(&letter, 200, Reply::Failure(classify(status, Some(2), "")));
         }
         let after_ms = if self.chance.happens(faults.slow) { self.within(1, 120) } else { self.within(0, 2) };
