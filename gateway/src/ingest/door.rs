@@ -28,25 +28,38 @@ impl Door {
 
 impl<I, S> Accept<I, S> for Door {
     type Stream = I;
-    type Service = Placed<S>;
-    type Future = Ready<io::Result<(I, Placed<S>)>>;
+    type Service = Placed<S, OwnedSemaphorePermit>;
+    type Future = Ready<io::Result<(I, Self::Service)>>;
 
     fn accept(&self, stream: I, service: S) -> Self::Future {
         ready(match Arc::clone(&self.places).try_acquire_owned() {
-            Ok(place) => Ok((stream, Placed { service, _place: Arc::new(place) })),
+            Ok(place) => Ok((stream, Placed::new(service, place))),
             Err(_) => Err(io::Error::new(io::ErrorKind::ResourceBusy, "as many connections as allowed are open")),
         })
     }
 }
 
-/// A connection's service, which holds its place.
-#[derive(Debug, Clone)]
-pub struct Placed<S> {
+/// A connection's service, which holds its place, whatever a place is.
+#[derive(Debug)]
+pub struct Placed<S, P> {
     service: S,
-    _place: Arc<OwnedSemaphorePermit>,
+    place: Arc<P>,
 }
 
-impl<S: Service<R>, R> Service<R> for Placed<S> {
+impl<S, P> Placed<S, P> {
+    /// `service` for as long as it lives in `place`.
+    pub fn new(service: S, place: P) -> Self {
+        Self { service, place: Arc::new(place) }
+    }
+}
+
+impl<S: Clone, P> Clone for Placed<S, P> {
+    fn clone(&self) -> Self {
+        Self { service: self.service.clone(), place: Arc::clone(&self.place) }
+    }
+}
+
+impl<S: Service<R>, P, R> Service<R> for Placed<S, P> {
     type Response = S::Response;
     type Error = S::Error;
     type Future = S::Future;

@@ -9,13 +9,12 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 
 use axum_server::accept::Accept;
 use milepost_proto::{DeviceId, FleetId};
 use tokio_rustls::server::TlsStream;
-use tower_service::Service;
 
+use super::door::Placed;
 use super::peer::Peer;
 
 type Sender = (FleetId, DeviceId);
@@ -99,7 +98,7 @@ where
     T: Send + 'static,
 {
     type Stream = TlsStream<T>;
-    type Service = Seated<A::Service>;
+    type Service = Placed<A::Service, Option<DevicePlace>>;
     type Future = Accepting<Self::Stream, Self::Service>;
 
     fn accept(&self, stream: I, service: S) -> Self::Future {
@@ -112,34 +111,13 @@ where
                 Ok(peer) => Some(places.take((peer.fleet_id, peer.device_id)).ok_or_else(too_many)?),
                 Err(_) => None,
             };
-            Ok((stream, Seated { service, _place: Arc::new(place) }))
+            Ok((stream, Placed::new(service, place)))
         })
     }
 }
 
 fn too_many() -> io::Error {
     io::Error::new(io::ErrorKind::QuotaExceeded, TOO_MANY)
-}
-
-/// A connection's service, which holds its device's place.
-#[derive(Debug, Clone)]
-pub struct Seated<S> {
-    service: S,
-    _place: Arc<Option<DevicePlace>>,
-}
-
-impl<S: Service<R>, R> Service<R> for Seated<S> {
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.service.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: R) -> S::Future {
-        self.service.call(request)
-    }
 }
 
 #[cfg(test)]
