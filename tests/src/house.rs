@@ -92,7 +92,7 @@ impl House {
     fn agent_toml(&self, more: &str) -> String {
         let Ports { ingest, agent, .. } = self.ports;
         format!(
-            "device = \"{DEVICE}\"\n\n[spool]\npath = \"spool.db\"\ngroup_ms = 200\n\n\
+            "device = \"{DEVICE}\"\n\n[spool]\npath = \"spool.db\"\ngroup_ms = 200\nfree_mib_min = 0\n\n\
              [gateway]\nurl = \"https://127.0.0.1:{ingest}\"\nca = \"ca.pem\"\ncertificate = \"{DEVICE}.pem\"\n\
              key = \"{DEVICE}.key\"\ngather_ms = 300\nheartbeat_s = 1\nretry_s_max = 1\n\n\
              [http]\nlisten = \"127.0.0.1:{agent}\"\n\n{more}"
