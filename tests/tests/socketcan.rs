@@ -143,8 +143,8 @@ fn play_and_compare(log: &str) {
 
 /// Whether a reading is of the bus, not of the agent itself.
 fn is_of_the_bus(reading: &Reading) -> bool {
-    use Health::{SourceHeard, SourceLost, Started};
-    !matches!(reading, Reading::Health(Started { .. } | SourceHeard { .. } | SourceLost { .. }))
+    use Health::{ClockSet, SourceHeard, SourceLost, Started};
+    !matches!(reading, Reading::Health(ClockSet { .. } | Started { .. } | SourceHeard { .. } | SourceLost { .. }))
 }
 
 /// The kernel's own SLCAN driver is at the other end of the line.
