@@ -165,7 +165,8 @@ fn listen(port: u16) -> (mpsc::Receiver<Event>, JoinHandle<()>, CancellationToke
     let server = GpsdServer { host: "127.0.0.1".to_owned(), port, device: None, fixes: FixPolicy::default() };
     let (sender, events) = mpsc::channel(EVENTS_MAX);
     let shutdown = CancellationToken::new();
-    let began = "2019-10-31T23:00:00Z".parse().expect("time");
+    // A clock that a receiver set believes what lies within ten minutes: the recording's first thirteen.
+    let began = "2019-10-31T23:12:00Z".parse().expect("time");
     let link = SourceLink::new("gpsd", sender, Clock::replay(began, 1.0));
     let kind = SourceKind::Gpsd(server);
     let config = SourceConfig { name: "gpsd".to_owned(), kind, bus: BusConfig::default() };
