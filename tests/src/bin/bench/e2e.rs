@@ -93,7 +93,7 @@ fn throughput() -> anyhow::Result<()> {
     figure::print("e2e.drain_records_per_s", waiting as f64 / watch.elapsed().as_secs_f64(), "records/s");
     let status = house.agent_status().context("the agent answers")?;
     let sent_bytes = status["uplink"]["sent_bytes"].as_f64().unwrap_or_default();
-    figure::print("e2e.wire_bytes_per_record{v0}", sent_bytes / waiting as f64, "bytes");
+    figure::print("e2e.wire_bytes_per_record", sent_bytes / waiting as f64, "bytes");
     print_memory(&house, "drained");
     Ok(())
 }

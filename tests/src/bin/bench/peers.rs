@@ -141,12 +141,18 @@ fn whole(name: &str, rival: &mut dyn Rival) -> anyhow::Result<Figures> {
     rival.fill(RECORDS, RECORDS)?;
     let in_per_s = f64::from(RECORDS) / watch.elapsed().as_secs_f64();
     let device_in = rival.usage().device_bytes as f64 / PAYLOAD_BYTES;
+    let connecting = wait::now();
     rival.connect()?;
     // From the first arrival: how soon a rival looks again for its centre is its configuration, not its speed.
     wait_for(rival, 1)?;
     let (first, watch) = (rival.arrived()?, wait::now());
     wait_for(rival, RECORDS)?;
-    let out_per_s = f64::from(RECORDS.saturating_sub(first)) / watch.elapsed().as_secs_f64();
+    let out_per_s = if first < RECORDS {
+        f64::from(RECORDS - first) / watch.elapsed().as_secs_f64()
+    } else {
+        // All of them arrived at once: from the connection on, which is too slow a figure.
+        f64::from(RECORDS) / connecting.elapsed().as_secs_f64()
+    };
     let usage = rival.usage();
     let wire_bytes_per_record = rival.wire_bytes() as f64 / f64::from(RECORDS);
     let print = |figure: &str, value: f64, unit: &str| {

@@ -26,6 +26,8 @@ mod floor;
 mod relay;
 mod tracks;
 
+/// Between two requests: a device is allowed a hundred a second.
+const PAUSE: Duration = Duration::from_millis(11);
 /// Fixes in one request.
 const BATCHES: [usize; 4] = [300, 60, 10, 1];
 /// Most fixes of a track that are sent one by one or in tens.
@@ -185,6 +187,8 @@ impl Sender {
         };
         let envelope = encode_request_in(self.version, &request)?;
         let bytes = envelope.len() as u64;
+        // Not faster than the gateway's allowance for one device.
+        system_tests::wait::pause(PAUSE);
         let answer = self.runtime.block_on(self.client.request(envelope, self.spool_id, false))?;
         let through = answer.receipts.first().map(|receipt| receipt.through);
         anyhow::ensure!(through == last, "a receipt through {through:?} for {last:?}");
