@@ -9,6 +9,7 @@
 pub mod allowance;
 pub mod batches;
 pub mod blobs;
+pub mod device_places;
 pub mod door;
 pub mod evidence;
 pub mod inspect;

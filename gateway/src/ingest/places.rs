@@ -4,71 +4,42 @@
 //! [`REQUESTS_PER_DEVICE_MAX`], so that a device that sends byte by byte shuts nobody out but itself. A place is free
 //! again when its request ends, however it ends.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-use milepost_proto::{DeviceId, FleetId};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::device_places::{DevicePlace, DevicePlaces};
 use super::peer::Peer;
 
 /// Most requests whose bodies are held at once.
 pub const REQUESTS_MAX: usize = 32;
 /// Most of them from one device: a batch, a photo, and the same again on a connection that is not known to be dead yet.
-pub const REQUESTS_PER_DEVICE_MAX: usize = 4;
-
-type Sender = (FleetId, DeviceId);
+pub const REQUESTS_PER_DEVICE_MAX: u32 = 4;
 
 /// The places.
 #[derive(Debug)]
 pub struct Places {
     all: Semaphore,
-    taken: Mutex<HashMap<Sender, usize>>,
+    of_device: DevicePlaces,
 }
 
 /// One request's place.
 #[derive(Debug)]
 pub struct Place<'p> {
-    places: &'p Places,
-    sender: Sender,
+    _of_device: DevicePlace,
     _permit: SemaphorePermit<'p>,
 }
 
 impl Default for Places {
     /// All places free.
     fn default() -> Self {
-        Self { all: Semaphore::new(REQUESTS_MAX), taken: Mutex::default() }
+        Self { all: Semaphore::new(REQUESTS_MAX), of_device: DevicePlaces::new(REQUESTS_PER_DEVICE_MAX) }
     }
 }
 
 impl Places {
     /// A place for a request of `peer`, if there is one for it.
     pub fn take(&self, peer: &Peer) -> Option<Place<'_>> {
-        let sender = (peer.fleet_id.clone(), peer.device_id.clone());
-        let mut taken = self.taken();
-        let of_sender = taken.get(&sender).copied().unwrap_or(0);
-        if of_sender >= REQUESTS_PER_DEVICE_MAX {
-            return None;
-        }
-        let permit = self.all.try_acquire().ok()?;
-        taken.insert(sender.clone(), of_sender + 1);
-        Some(Place { places: self, sender, _permit: permit })
-    }
-
-    fn taken(&self) -> MutexGuard<'_, HashMap<Sender, usize>> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        let mut taken = self.places.taken();
-        let left = taken.get(&self.sender).map_or(0, |of_sender| of_sender.saturating_sub(1));
-        if left == 0 {
-            taken.remove(&self.sender);
-        } else {
-            taken.insert(self.sender.clone(), left);
-        }
+        let of_device = self.of_device.take((peer.fleet_id.clone(), peer.device_id.clone()))?;
+        Some(Place { _of_device: of_device, _permit: self.all.try_acquire().ok()? })
     }
 }
 
@@ -90,11 +61,11 @@ mod tests {
         let places = Places::default();
         let (greedy, modest) = (peer("greedy"), peer("modest"));
         let held: Vec<_> = (0..REQUESTS_MAX).filter_map(|_| places.take(&greedy)).collect();
-        assert_eq!(held.len(), REQUESTS_PER_DEVICE_MAX);
+        assert_eq!(u32::try_from(held.len()), Ok(REQUESTS_PER_DEVICE_MAX));
         assert!(places.take(&modest).is_some());
         drop(held);
         assert!(places.take(&greedy).is_some(), "free again");
-        assert!(places.taken().is_empty(), "nobody is remembered who sends nothing");
+        assert!(places.of_device.taken().is_empty(), "nobody is remembered who sends nothing");
     }
 
     #[test]
